@@ -1,0 +1,51 @@
+# `make` sets everything up and runs the default study; `make help` lists the targets.
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config/default.yaml
+BIN := .venv/bin
+
+.DEFAULT_GOAL := run
+.PHONY: run setup test test-fast check format mlflow report clean help
+
+run: setup ## set up, run the study of CONFIG (default: config/default.yaml), print the report's path
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/python -m benchmarks where --config $(CONFIG)
+
+setup: .venv/installed ## make .venv from requirements.txt
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+test: setup ## the whole test suite (and style, types, lint)
+	$(MAKE) check
+	$(BIN)/python -m pytest
+
+test-fast: setup ## the quick tests only
+	$(BIN)/python -m pytest -m "not slow"
+
+check: setup ## style, types and lint, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy losses datasets benchmarks reports
+	$(BIN)/snakefmt --check Snakefile common.smk
+	$(BIN)/snakemake --lint
+
+format: setup ## bring the code into style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile common.smk
+
+mlflow: setup ## serve the MLflow UI of the results on http://127.0.0.1:5000 (PORT=… for another)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) \
+		--backend-store-uri sqlite:///results/mlflow.db
+
+report: setup ## the pipeline's own report as report.zip
+	$(BIN)/snakemake --configfile $(CONFIG) --report report.zip
+
+clean: ## delete environment and results (data stays)
+	rm -rf .venv results report.zip
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1	\2/' | expand -t 14

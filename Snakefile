@@ -1,0 +1,142 @@
+# The pipeline: plan → data → train → evaluate → track → report. Each step is a command that a person can also type.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "common.smk"
+
+
+rule all:
+    input:
+        OUT / "report.attached.json",
+
+
+rule plan:
+    output:
+        OUT / "plan.json",
+    params:
+        config=CONFIG,
+        overrides=OVERRIDES,
+        content=content_hash(STUDY.to_json()),
+    log:
+        OUT / "logs/plan.log",
+    benchmark:
+        OUT / "benchmarks/plan.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m benchmarks plan --config {params.config} --overrides {params.overrides:q} --out {output} > {log} 2>&1"
+
+
+rule data:
+    input:
+        plan=ancient(OUT / "plan.json"),
+    output:
+        RESULTS / "cache" / STUDY.cache / "manifest.json",
+    log:
+        OUT / "logs/data.log",
+    benchmark:
+        OUT / "benchmarks/data.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m benchmarks data --plan {input.plan} > {log} 2>&1"
+
+
+rule train:
+    input:
+        plan=ancient(OUT / "plan.json"),
+        data=ancient(RESULTS / "cache" / STUDY.cache / "manifest.json"),
+    output:
+        OUT / "stacks/{stack}.trained.json",
+    log:
+        OUT / "logs/train-{stack}.log",
+    benchmark:
+        OUT / "benchmarks/train-{stack}.tsv"
+    conda:
+        "environment.yml"
+    resources:
+        gpu=1 if STUDY.device == "cuda" else 0,
+    shell:
+        "python -m benchmarks train --plan {input.plan} --stack {wildcards.stack} --done {output} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        plan=ancient(OUT / "plan.json"),
+        trained=OUT / "stacks/{stack}.trained.json",
+    output:
+        OUT / f"stacks/{{stack}}.{STUDY.evaluation}.judged.json",
+    log:
+        OUT / "logs/evaluate-{stack}.log",
+    benchmark:
+        OUT / "benchmarks/evaluate-{stack}.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m benchmarks evaluate --plan {input.plan} --stack {wildcards.stack} --done {output} > {log} 2>&1"
+
+
+rule track:
+    input:
+        plan=OUT / "plan.json",
+        judged=JUDGED,
+    output:
+        OUT / "tracked.json",
+    log:
+        OUT / "logs/track.log",
+    benchmark:
+        OUT / "benchmarks/track.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m benchmarks track --plan {input.plan} --done {output} > {log} 2>&1"
+
+
+rule report:
+    input:
+        plan=OUT / "plan.json",
+        judged=JUDGED,
+        tracked=OUT / "tracked.json",
+    output:
+        page=report(OUT / "report/index.html", category="Report", caption="reports/caption.rst"),
+        frame=OUT / "results.parquet",
+    params:
+        runs=RESULTS / "runs",
+        folder=OUT / "report",
+    log:
+        OUT / "logs/report.log",
+    benchmark:
+        OUT / "benchmarks/report.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m reports --plan {input.plan} --runs {params.runs} --out {params.folder} > {log} 2>&1"
+
+
+# The mirror's parent run also holds the report, so it is visited once more when that exists.
+rule attach:
+    input:
+        plan=OUT / "plan.json",
+        page=OUT / "report/index.html",
+    output:
+        OUT / "report.attached.json",
+    params:
+        folder=OUT / "report",
+    log:
+        OUT / "logs/attach.log",
+    benchmark:
+        OUT / "benchmarks/attach.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m benchmarks track --plan {input.plan} --report {params.folder} --done {output} > {log} 2>&1"
+
+
+onsuccess:
+    print(f"\nReport: {(OUT / 'report/index.html').resolve()}")
+
+
+onerror:
+    print(f"\nSomething failed; finished runs are kept and the same command goes on. Logs: {OUT / 'logs'}")

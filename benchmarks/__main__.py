@@ -1,0 +1,230 @@
+"""Command line of the benchmark: the steps of the pipeline, each of which a person can also type.
+
+python -m benchmarks plan --config config/smoke.yaml     # validates the study, writes results/smoke/plan.json
+python -m benchmarks data --plan results/smoke/plan.json
+python -m benchmarks train --plan results/smoke/plan.json
+python -m benchmarks evaluate --plan results/smoke/plan.json
+python -m benchmarks track --plan results/smoke/plan.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import ConfigError, TrainingError
+from benchmarks.files import write_json
+from benchmarks.store import RunStore
+from benchmarks.study import Study, load
+from datasets.errors import DataError
+
+log = logging.getLogger("marginbench")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 for an error that is explained, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # A scheduler's SIGTERM ends a command as Ctrl-C does: finished runs stay, the next call goes on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(options.command(options) or 0)
+    except KeyboardInterrupt:
+        log.error(
+            "interrupted; finished runs are kept, the same command goes on from the last epoch"
+        )
+        return 130
+    except (ConfigError, DataError, TrainingError) as error:
+        log.error("error: %s", error)
+        return 1
+    except OSError as error:
+        log.error("error: %s: %s", error.filename or "file system", error.strerror or error)
+        return 1
+
+
+def plan(options: argparse.Namespace) -> None:
+    """Validate a study file and write its plan."""
+    overrides: dict[str, Any] = json.loads(options.overrides)
+    study = load(options.config, overrides)
+    out = options.out or study.folder / "plan.json"
+    text = study.to_json()
+    if not out.exists() or json.loads(out.read_text()) != text:
+        write_json(out, text)
+    log.info(
+        "%s: %d experiments in %d stacks on %s",
+        out,
+        len(study.experiments),
+        len(study.stacks),
+        study.device,
+    )
+
+
+def data(options: argparse.Namespace) -> None:
+    """Decode the study's data set into the cache."""
+    from benchmarks.data import load_images, split_of
+
+    study = _study(options)
+    image_set = load_images(study.experiments[0], study.results)
+    seeds = {experiment.seed: experiment for experiment in study.experiments}
+    for experiment in seeds.values():
+        split = split_of(experiment, image_set)  # fails now, not in the middle of a study
+    log.info(
+        "%s: %d images of %d classes; seed %d trains on %d images of %d known classes",
+        image_set.name, len(image_set.labels), len(image_set.class_names), experiment.seed, len(split.train), len(split.known_classes),
+    )  # fmt: skip
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train one stack, or all of them one after the other."""
+    study = _study(options)
+    store = RunStore(study.results / "runs")
+    statuses: dict[str, str] = {}
+    for stack in [options.stack] if options.stack else study.stacks:
+        members = study.members(stack)
+        missing = [item for item in members if not store.is_final(item.id)]
+        if missing:
+            import torch  # not for a stack that is done: it costs seconds
+
+            from benchmarks.train import train_stack
+
+            statuses.update(
+                train_stack(members, results=study.results, device=torch.device(study.device))
+            )
+        results = {item.id: store.result(item.id) for item in members}
+        if options.done:
+            summary = {
+                name: {"status": result["status"], "files": result["files"]}
+                for name, result in results.items()
+                if result
+            }
+            write_json(options.done, summary)
+        counts = [result["status"] for result in results.values() if result]
+        log.info(
+            "stack %s: %s",
+            stack,
+            ", ".join(f"{counts.count(status)} {status}" for status in sorted(set(counts))),
+        )
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Judge the finished runs of one stack, or of all."""
+    from tqdm import tqdm
+
+    from benchmarks.evaluate import evaluate_run
+    from benchmarks.protocols import ProtocolError
+
+    study = _study(options)
+    store = RunStore(study.results / "runs")
+    stacks = [options.stack] if options.stack else list(study.stacks)
+    members = [item for stack in stacks for item in study.members(stack)]
+    judged = {}
+    for experiment in tqdm(members, desc="judging", unit="run", mininterval=5):
+        try:
+            folder = evaluate_run(store, experiment.id, study.evaluation, study.config["evaluate"])
+        except ProtocolError as error:
+            raise TrainingError(
+                f"{error}; delete {store.folder(experiment.id)} to train it again"
+            ) from error
+        judged[experiment.id] = folder is not None
+    if options.done:
+        write_json(options.done, judged)
+
+
+def track(options: argparse.Namespace) -> None:
+    """Mirror the study's runs into MLflow."""
+    from benchmarks.tracking import TrackingError, mirror
+
+    study = _study(options)
+    uri = (
+        options.uri
+        or study.config["tracking"]["uri"]
+        or f"sqlite:///{(study.results / 'mlflow.db').resolve()}"
+    )
+    try:
+        summary = mirror(
+            options.plan,
+            study.results / "runs",
+            uri,
+            artifact_root=study.results / "mlartifacts",
+            report_dir=options.report,
+        )
+    except TrackingError as error:
+        raise TrainingError(str(error)) from error
+    log.info("%s", summary)
+    if options.done:
+        write_json(options.done, {"uri": uri})
+
+
+def where(options: argparse.Namespace) -> int:
+    """Print the path of a study's report."""
+    page = load(options.config).folder / "report" / "index.html"
+    print(f"Report: {page.resolve()}" if page.exists() else f"No report yet: {page} is missing")
+    return 0 if page.exists() else 1
+
+
+def _study(options: argparse.Namespace) -> Study:
+    try:
+        return Study.from_json(json.loads(options.plan.read_text()))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{options.plan}: not found; write it with: python -m benchmarks plan --config config/<study>.yaml"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{options.plan}: not a plan of this version ({error}); write it anew with: python -m benchmarks plan"
+        ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, command: Any, **extra: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        sub.set_defaults(command=command)
+        if name not in ("plan", "where"):
+            sub.add_argument("--plan", type=Path, required=True, help="results/<study>/plan.json")
+        return sub
+
+    sub = add("plan", plan)
+    sub.add_argument("--config", type=Path, required=True, help="study file, config/<study>.yaml")
+    sub.add_argument(
+        "--overrides",
+        default="{}",
+        metavar="JSON",
+        help='keys to replace, as in \'{"recipe": {"epochs": 2}}\'',
+    )
+    sub.add_argument("--out", type=Path, help="where to write (default: results/<study>/plan.json)")
+    sub = add("where", where)
+    sub.add_argument("--config", type=Path, required=True, help="study file, config/<study>.yaml")
+    add("data", data)
+    for name, command in (("train", train), ("evaluate", evaluate)):
+        sub = add(name, command)
+        sub.add_argument("--stack", help="one stack of the plan (default: all)")
+        sub.add_argument("--done", type=Path, help="file to write when done")
+    sub = add("track", track)
+    sub.add_argument(
+        "--uri", help="MLflow tracking URI (default: the study's, or sqlite in the results folder)"
+    )
+    sub.add_argument(
+        "--report",
+        type=Path,
+        help="report folder whose page, tables and figures go to the study's parent run",
+    )
+    sub.add_argument("--done", type=Path, help="file to write when done")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What a stack trains on: the decoded images on the device, the split of each seed, the batches of each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.experiment import Experiment
+from benchmarks.seeds import rng
+from datasets import augment, cache, registry
+from datasets.batches import plan_epoch
+from datasets.image_set import ImageSet
+from datasets.splits import Split, SplitSpec, make_split, nominal_train_images
+
+Stream = tuple[int, str]  # (seed, sampler): experiments of one stream see the same batches
+
+
+def load_images(experiment: Experiment, results: Path) -> ImageSet:
+    """The experiment's data set, from the cache under `results` (decoded first where need be).
+
+    Raises
+    ------
+    datasets.errors.DataError : missing or corrupt data.
+    """
+    dataset = experiment.dataset
+    return cache.load(
+        dataset["name"],
+        dataset["options"],
+        data_root=registry.data_root(),
+        cache_root=results / "cache",
+    )
+
+
+def split_of(experiment: Experiment, image_set: ImageSet) -> Split:
+    """The split of an experiment: its own seed's, or the study's fixed one (``split.seed``)."""
+    spec, seed = _spec(experiment), experiment.split["seed"]
+    return make_split(
+        image_set, spec, rng("split", experiment.seed if seed == "experiment" else seed)
+    )
+
+
+def _spec(experiment: Experiment) -> SplitSpec:
+    return SplitSpec(**{key: value for key, value in experiment.split.items() if key != "seed"})
+
+
+class TrainingData:
+    """Images on the device, and batches planned from the seeds.
+
+    Parameters
+    ----------
+    image_set : all images, uint8 (N, C, H, W).
+    experiments : the members of a stack, of one layout.
+    device : where the images are kept and augmented.
+    dtype : of the batches.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        experiments: list[Experiment],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        first = experiments[0]
+        self.device, self.dtype, self.recipe = device, dtype, first.recipe
+        self.images = torch.from_numpy(np.array(image_set.images)).to(device)  # (N, C, H, W)
+        self.class_ids = np.array(image_set.labels)  # (N,)
+        self.splits = {item.seed: split_of(item, image_set) for item in experiments}
+        self.spec = augment.AugmentSpec(**first.augment)
+        self.labels: dict[
+            int, np.ndarray
+        ] = {}  # seed -> positions in its known classes, of its training images
+        for seed, split in self.splits.items():
+            self.labels[seed] = np.searchsorted(split.known_classes, image_set.labels[split.train])
+        # The same for every seed, even where classes differ in size; a last, smaller batch is left out.
+        self.steps_per_epoch = max(
+            1, nominal_train_images(image_set, _spec(first)) // self.recipe["batch_size"]
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Known classes; the same for every seed."""
+        return len(next(iter(self.splits.values())).known_classes)
+
+    def batches(self, streams: list[Stream], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch (1-based): images (S, B, C, H, W) in [0, 1], augmented, and labels (S, B)."""
+        plans = [self._plan(stream, epoch) for stream in streams]
+        draws = [self._draws(stream, epoch) for stream in streams]
+        for step in range(self.steps_per_epoch):
+            rows = slice(step * self.recipe["batch_size"], (step + 1) * self.recipe["batch_size"])
+            images = torch.stack(
+                [
+                    augment.apply(self._pixels(index[step]), drawn[rows])
+                    for (index, _), drawn in zip(plans, draws, strict=True)
+                ]
+            )
+            labels = torch.stack([labels[step] for _, labels in plans])
+            yield images.to(self.dtype), labels
+
+    def _plan(self, stream: Stream, epoch: int) -> tuple[Tensor, Tensor]:
+        seed, sampler = stream
+        labels = self.labels[seed]
+        positions = plan_epoch(
+            labels,
+            sampler=sampler,
+            batch_size=self.recipe["batch_size"],
+            steps=self.steps_per_epoch,
+            images_per_class=self.recipe["images_per_class"],
+            rng=rng("order", seed, sampler, epoch),
+        )
+        index = self.splits[seed].train[positions]  # (steps, B)
+        return torch.from_numpy(index).to(self.device), torch.from_numpy(labels[positions]).to(
+            self.device
+        )
+
+    def _draws(self, stream: Stream, epoch: int) -> Any:
+        count = self.steps_per_epoch * self.recipe["batch_size"]
+        return augment.draw(self.spec, count, rng("augment", stream[0], epoch)).to(self.device)
+
+    def _pixels(self, index: Tensor) -> Tensor:
+        return self.images[index].float().div_(255)
+
+    def all_images(self, batch_size: int = 512) -> Iterator[Tensor]:
+        """Every image of the data set in order, not augmented: (b, C, H, W) in [0, 1]."""
+        for start in range(0, len(self.images), batch_size):
+            yield self.images[start : start + batch_size].float().div_(255)

@@ -1,0 +1,36 @@
+"""What accelerators this machine shows, asked without importing torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from benchmarks.errors import ConfigError
+
+
+def visible_gpus() -> int:
+    """Number of NVIDIA GPUs that a process started here would see (``CUDA_VISIBLE_DEVICES`` respected)."""
+    narrowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if narrowed is not None:
+        return len([device for device in narrowed.split(",") if device.strip() not in ("", "-1")])
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+
+
+def resolve_device(wanted: str) -> str:
+    """``cpu`` or ``cuda`` for a study's `device` (``auto``: a GPU where there is one).
+
+    Raises
+    ------
+    ConfigError : the study asks for a GPU and none is visible.
+    """
+    gpus = visible_gpus() if wanted != "cpu" else 0
+    if wanted == "cuda" and gpus == 0:
+        raise ConfigError(
+            "device: 'cuda' is asked for and no GPU is visible here (nvidia-smi shows none, or CUDA_VISIBLE_DEVICES is "
+            "empty); use device: cpu, or device: auto to take a GPU only where there is one"
+        )
+    return "cuda" if gpus else "cpu"

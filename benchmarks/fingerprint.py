@@ -1,0 +1,73 @@
+"""Fingerprints of source code: what the code says, whatever its comments, docstrings and layout.
+
+An experiment's identity holds the fingerprint of the training engine and of its own loss, so that editing
+CosFace re-runs CosFace, and a comment re-runs nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from losses import catalog
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What decides the numbers of a trained model, the loss itself apart. Loaders are covered by the data's checksum.
+ENGINE = (
+    "benchmarks/backbones.py",
+    "benchmarks/optim.py",
+    "benchmarks/seeds.py",
+    "benchmarks/stack.py",
+    "benchmarks/train.py",
+    "datasets/augment.py",
+    "datasets/batches.py",
+    "datasets/splits.py",
+)
+PROTOCOLS = "benchmarks/protocols"
+
+
+def _strip_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def source_fingerprint(paths: Iterable[Path]) -> str:
+    """SHA-256 (hex) over the code of `paths`, without docstrings, comments and formatting.
+
+    `ast.unparse` and not `ast.dump` is hashed: its text is the same on every Python version we support.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        code = ast.unparse(_strip_docstrings(ast.parse(path.read_text())))
+        digest.update(f"{path.name}\0{code}\0".encode())
+    return digest.hexdigest()
+
+
+@cache
+def engine_fingerprint() -> str:
+    """Fingerprint of the training engine."""
+    return source_fingerprint(ROOT / path for path in ENGINE)
+
+
+@cache
+def loss_fingerprint(loss: str) -> str:
+    """Fingerprint of one loss: its module and the modules of ``losses/`` that it imports."""
+    return source_fingerprint(Path(path) for path in catalog.source_modules(loss))
+
+
+@cache
+def protocols_fingerprint() -> str:
+    """Fingerprint of the judging of embeddings."""
+    return source_fingerprint((ROOT / PROTOCOLS).glob("*.py"))

@@ -1,0 +1,359 @@
+"""The stack: K experiments as one batched computation.
+
+Backbones and losses are written for one model; ``torch.func`` turns K of them into one: their parameters and
+buffers are stacked, ``vmap`` runs the forward pass, and since no model's loss depends on another's parameters,
+one backward pass through the sum of the losses gives each model its own gradient. Losses of one kind run as one
+group; a group is a slice of the stack.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from benchmarks.backbones import build_backbone
+from benchmarks.experiment import Experiment
+from benchmarks.optim import Slot, StackedOptimizer
+from benchmarks.seeds import stream_seed
+from losses.base import Loss
+from losses.build import build as build_loss
+
+State = dict[str, Tensor]
+
+
+class _Method(nn.Module):
+    """Gives one method of a module to `functional_call`, which only knows how to call modules."""
+
+    def __init__(self, module: nn.Module, method: str) -> None:
+        super().__init__()
+        self.module, self.method = module, method
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return getattr(self.module, self.method)(*inputs)
+
+
+class StackedModule:
+    """k modules of one structure whose parameters and buffers are stacked along a new first axis.
+
+    Parameters
+    ----------
+    modules : k modules of one class with equal shapes; their own tensors are copied.
+    device : where the stacked tensors live.
+    dtype : floating type of the stacked tensors (float32; float64 for tests of exactness).
+    """
+
+    def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
+        self.template = deepcopy(modules[0]).to(device=device, dtype=dtype)
+        parameters, buffers = stack_module_state(modules)
+
+        def place(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(
+                device=device, dtype=dtype if tensor.dtype == torch.float32 else None
+            )
+
+        self.parameters = {
+            name: place(tensor).requires_grad_() for name, tensor in parameters.items()
+        }
+        self.buffers = {name: place(tensor) for name, tensor in buffers.items()}
+
+    def call(self, *inputs: Tensor, method: str = "forward", shared: bool = False) -> Any:
+        """Call `method` on every module: inputs (k, ...), or (...) for all where `shared`; results gain a leading k."""
+        bound = _Method(self.template, method)
+
+        def one(parameters: State, buffers: State, *items: Tensor) -> Any:
+            state = {f"module.{name}": tensor for name, tensor in {**parameters, **buffers}.items()}
+            result = functional_call(bound, state, items)
+            return () if result is None else result
+
+        axes = (0, 0, *[None if shared else 0] * len(inputs))
+        # BatchNorm and the losses change buffers in place; each module owns its slice of the stacked buffer.
+        return vmap(one, in_dims=axes, randomness="error")(self.parameters, self.buffers, *inputs)
+
+    def state(self) -> dict[str, State]:
+        """The stacked tensors, not copied."""
+        return {
+            "parameters": {name: tensor.detach() for name, tensor in self.parameters.items()},
+            "buffers": self.buffers,
+        }
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, State]) -> None:
+        """Inverse of `state`, in place."""
+        for own, stored in (
+            (self.parameters, state["parameters"]),
+            (self.buffers, state["buffers"]),
+        ):
+            for name, tensor in own.items():
+                tensor.copy_(stored[name])
+
+    def one(self, index: int) -> State:
+        """Parameters and buffers of one module, by name, on the CPU."""
+        tensors = {**self.parameters, **self.buffers}
+        return {name: tensor.detach()[index].cpu().contiguous() for name, tensor in tensors.items()}
+
+
+class LossGroup:
+    """The members of a stack whose losses are equal but for their numbers; a slice of the stack."""
+
+    def __init__(
+        self, losses: list[Any], members: slice, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.members = members
+        self.kind: str = losses[0].kind
+        self.class_parameters: tuple[str, ...] = losses[0].class_parameters
+        self.stacked = StackedModule(losses, device, dtype)
+        self.updates = type(losses[0]).after_step is not Loss.after_step
+        self.logged: tuple[str, ...] = ()  # names that the loss logs, known after the first step
+        # Where class weights stood at the start: a run whose weights do not move has lost its optimizer.
+        self.initial = {
+            name: self.stacked.parameters[name].detach().clone() for name in self.class_parameters
+        }
+
+    def weights_moved(self) -> Tensor | None:
+        """How far the class weights are from where they began, relative to their norm then: (k,), None without any."""
+        if not self.initial:
+            return None
+        moved = sum(
+            (self.stacked.parameters[name].detach() - start).reshape(len(start), -1).square().sum(1)
+            for name, start in self.initial.items()
+        )
+        began = sum(
+            start.reshape(len(start), -1).square().sum(1) for start in self.initial.values()
+        )
+        return (torch.as_tensor(moved) / torch.as_tensor(began)).sqrt()
+
+
+class Stack:
+    """K experiments of one layout, ready to take steps together.
+
+    Parameters
+    ----------
+    experiments : of one layout (`Experiment.layout`); kept in the order of their loss groups in the attribute
+        `experiments` (where one alone stands twice, on a CPU).
+    num_classes : C, the known classes.
+    channels, image_size : of the images.
+    device : where to compute.
+    dtype : float32, or float64 for tests of exactness.
+    """
+
+    def __init__(
+        self,
+        experiments: list[Experiment],
+        *,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.experiments = sorted(experiments, key=lambda item: (str(item.loss_group), item.id))
+        if len(experiments) == 1 and device.type == "cpu":
+            # On a CPU a model's bits are the same in every stack of two or more, but batch norm takes another path
+            # for one alone; a twin keeps the promise that the size of the stack changes nothing.
+            self.experiments *= 2
+        self.device, self.dtype = device, dtype
+        first = self.experiments[0]
+        self.recipe = first.recipe
+        self.amp = first.recipe["precision"] == "bfloat16"
+        options = dict(first.backbone)
+        backbones = [
+            build_backbone(
+                options["name"],
+                channels=channels,
+                image_size=image_size,
+                embedding_dim=options["embedding_dim"],
+                embedding_norm=options["embedding_norm"],
+                activation=options["activation"],
+                generator=_generator("init", item.seed),
+            )
+            for item in self.experiments
+        ]
+        self.backbone = StackedModule(backbones, device, dtype)
+        self.streams = sorted({item.stream for item in self.experiments})
+        self.stream_of = torch.tensor(
+            [self.streams.index(item.stream) for item in self.experiments], device=device
+        )
+        self.groups = list(self._groups(num_classes, options["embedding_dim"]))
+        self.optimizer = self._optimizer()
+
+    def _groups(self, num_classes: int, embedding_dim: int) -> list[LossGroup]:
+        groups, start = [], 0
+        for stop in range(1, len(self.experiments) + 1):
+            if (
+                stop < len(self.experiments)
+                and self.experiments[stop].loss_group == self.experiments[start].loss_group
+            ):
+                continue
+            losses = [
+                build_loss(
+                    item.loss["name"],
+                    item.loss["hyperparameters"],
+                    num_classes=num_classes,
+                    embedding_dim=embedding_dim,
+                    label_smoothing=item.recipe["label_smoothing"],
+                    weight_norm=item.recipe["class_weight_norm"],
+                    generator=_generator("head", item.seed, item.loss["name"]),
+                )
+                for item in self.experiments[start:stop]
+            ]
+            groups.append(LossGroup(losses, slice(start, stop), self.device, self.dtype))
+            start = stop
+        return groups
+
+    def _optimizer(self) -> StackedOptimizer:
+        everyone = slice(0, len(self.experiments))
+        slots = [
+            Slot(tensor, everyone, tensor.dim() > 2, False)
+            for tensor in self.backbone.parameters.values()
+        ]
+        for group in self.groups:
+            # Biases and scales (one-dimensional in one model) are not decayed.
+            slots += [
+                Slot(tensor, group.members, tensor.dim() > 2, name in group.class_parameters)
+                for name, tensor in group.stacked.parameters.items()
+            ]
+
+        def each(key: str) -> Tensor:
+            values = [float(item.recipe[key]) for item in self.experiments]
+            return torch.tensor(values, device=self.device, dtype=self.dtype)
+
+        return StackedOptimizer(
+            self.recipe["optimizer"],
+            slots,
+            learning_rate=each("learning_rate"),
+            weight_decay=each("weight_decay"),
+            class_learning_rate=each("class_learning_rate"),
+            clip_norm=each("clip_norm"),
+            momentum=self.recipe["momentum"],
+        )
+
+    def step(self, images: Tensor, labels: Tensor, factor: float) -> dict[str, Tensor]:
+        """One optimizer step of every member.
+
+        Parameters
+        ----------
+        images : (S, B, C, H, W) in [0, 1], a batch for each of the S streams.
+        labels : (S, B), positions in the known classes.
+        factor : of the learning-rate schedule.
+
+        Returns
+        -------
+        What is logged, by name, (K,) each, NaN for members whose loss does not have it; not synchronised with the host.
+        """
+        self.backbone.template.train()
+        own_labels = labels[self.stream_of]  # (K, B)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            embeddings = self._embed(images)  # (K, B, D)
+        embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        results = [
+            group.stacked.call(
+                embeddings[group.members], own_labels[group.members], method="compute"
+            )
+            for group in self.groups
+        ]
+        losses = torch.cat([loss for loss, _ in results])
+        losses.sum().backward()
+        self.optimizer.step(factor)
+        with torch.no_grad():
+            for group in self.groups:
+                if group.updates:
+                    group.stacked.call(
+                        embeddings[group.members].detach(),
+                        own_labels[group.members],
+                        method="after_step",
+                    )
+            return {"loss": losses.detach(), **self._logs([log for _, log in results], losses)}
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """(S, B, C, H, W) → (K, B, D); one batch for all is not copied."""
+        if len(images) == 1:
+            return self.backbone.call(images[0], shared=True)
+        return self.backbone.call(images[self.stream_of])
+
+    def _logs(self, logs: list[dict[str, Tensor]], losses: Tensor) -> dict[str, Tensor]:
+        merged: dict[str, Tensor] = {"non_finite": (~torch.isfinite(losses)).to(losses.dtype)}
+        for group, log in zip(self.groups, logs, strict=True):
+            group.logged = tuple(log)
+            for name, values in log.items():
+                merged.setdefault(name, torch.full_like(losses, math.nan))[group.members] = (
+                    values.detach().to(losses.dtype)
+                )
+        return merged
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings of images (B, C, H, W) by every member, in evaluation mode: (K, B, D)."""
+        self.backbone.template.eval()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            embeddings = self.backbone.call(images.to(self.dtype), shared=True)
+        return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+
+    @torch.no_grad()
+    def logits(self, embeddings: Tensor) -> dict[int, Tensor]:
+        """Margin-free scores (B, C) of each member that has a classifier, from embeddings (K, B, D)."""
+        scores: dict[int, Tensor] = {}
+        for group in self.groups:
+            if group.kind != "embedding":
+                found = group.stacked.call(embeddings[group.members], method="logits")
+                scores.update(
+                    zip(range(group.members.start, group.members.stop), found, strict=True)
+                )
+        return scores
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint needs to go on exactly."""
+        return {
+            "backbone": self.backbone.state(),
+            "losses": [group.stacked.state() for group in self.groups],
+            "optimizer": self.optimizer.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state`."""
+        self.backbone.restore(state["backbone"])
+        for group, stored in zip(self.groups, state["losses"], strict=True):
+            group.stacked.restore(stored)
+        self.optimizer.restore(state["optimizer"])
+
+    def weights_moved(self) -> list[float | None]:
+        """For each member how far its class weights moved (see `LossGroup.weights_moved`), None without class weights."""
+        moved: list[float | None] = []
+        for group in self.groups:
+            values = group.weights_moved()
+            moved += (
+                [None] * (group.members.stop - group.members.start)
+                if values is None
+                else values.tolist()
+            )
+        return moved
+
+    def finite(self) -> list[bool]:
+        """For each member whether all its parameters and buffers are finite."""
+        count = len(self.experiments)
+        good = torch.ones(count, dtype=torch.bool, device=self.device)
+        for stacked, members in [
+            (self.backbone, slice(0, count)),
+            *((group.stacked, group.members) for group in self.groups),
+        ]:
+            for tensor in [*stacked.parameters.values(), *stacked.buffers.values()]:
+                good[members] &= torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(1)
+        return good.tolist()
+
+    def member_state(self, index: int) -> State:
+        """Parameters and buffers of one member, on the CPU: ``backbone.…`` and ``loss.…``."""
+        state = {f"backbone.{name}": tensor for name, tensor in self.backbone.one(index).items()}
+        for group in self.groups:
+            if group.members.start <= index < group.members.stop:
+                own = group.stacked.one(index - group.members.start)
+                state.update({f"loss.{name}": tensor for name, tensor in own.items()})
+        return state
+
+
+def _generator(stream: str, seed: int, *coordinates: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(stream_seed(stream, seed, *coordinates))

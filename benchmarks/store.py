@@ -1,0 +1,89 @@
+"""The run store: one folder a run, written once, whole; the truth that everything else is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from benchmarks.experiment import Experiment
+from benchmarks.files import file_hash, new_folder, write_json
+
+# A run with one of these has its result; the others are tried again whenever their stack is.
+FINAL = ("finished", "diverged")
+STATUSES = (*FINAL, "failed", "out_of_memory")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is kept of an experiment that was carried out.
+
+    Attributes
+    ----------
+    status : one of ``STATUSES``.
+    reason : why it is not ``finished``; None if it is.
+    history : one row an epoch.
+    facts : epochs, images, seconds, images_per_second, stack, stack_size, provenance.
+    arrays : content of ``embeddings.npz``; None unless finished.
+    tensors : content of ``model.safetensors``, by name; None unless finished.
+    """
+
+    status: str
+    reason: str | None
+    history: Sequence[Mapping[str, Any]]
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray] | None = None
+    tensors: Mapping[str, np.ndarray] | None = None
+
+
+class RunStore:
+    """The folder ``results/runs``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, experiment_id: str) -> Path:
+        """The folder of one run, whether it exists or not."""
+        return self.root / experiment_id
+
+    def result(self, experiment_id: str) -> dict[str, Any] | None:
+        """The content of ``result.json``; None if the run is not there or cannot be read."""
+        try:
+            content = json.loads((self.folder(experiment_id) / "result.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) and content.get("status") in STATUSES else None
+
+    def is_final(self, experiment_id: str) -> bool:
+        """Whether the run needs no further try."""
+        result = self.result(experiment_id)
+        return result is not None and result["status"] in FINAL
+
+    def write(self, experiment: Experiment, record: RunRecord) -> Path:
+        """Write a run's folder whole; an earlier failed try is replaced, a final run is left as it is."""
+        folder = self.folder(experiment.id)
+        if self.is_final(experiment.id):
+            return folder
+        with new_folder(folder) as temporary:
+            write_json(temporary / "experiment.json", experiment.to_json())
+            lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in record.history)
+            (temporary / "history.jsonl").write_text(lines)
+            if record.arrays is not None:
+                np.savez(temporary / "embeddings.npz", allow_pickle=False, **record.arrays)
+            if record.tensors is not None:
+                save_file(dict(record.tensors), temporary / "model.safetensors")
+            files = {path.name: file_hash(path) for path in sorted(temporary.iterdir())}
+            content = {
+                "id": experiment.id,
+                "status": record.status,
+                "reason": record.reason,
+                **record.facts,
+                "files": files,
+            }
+            write_json(temporary / "result.json", content)
+        return folder

@@ -1,0 +1,186 @@
+"""A study: from one config file to experiments and stacks. Imports no torch: 10,000 experiments are planned in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import config as study_config
+from benchmarks.devices import resolve_device
+from benchmarks.errors import ConfigError
+from benchmarks.experiment import Experiment, content_hash
+from benchmarks.fingerprint import engine_fingerprint, loss_fingerprint, protocols_fingerprint
+from datasets import registry
+from datasets.errors import DataError
+from datasets.splits import SplitSpec, class_counts
+
+# Most members of one stack. CPU: measured (docs/engine.md); GPU: until the engine sizes stacks by free memory.
+STACK_SIZE = {"cpu": 8, "cuda": 64}
+
+# Smaller images leave nothing after the backbone's poolings.
+SMALLEST_IMAGE = {"conv4": 16, "lenet_plus_plus": 8}
+
+
+@dataclass(frozen=True)
+class Study:
+    """The whole question, resolved: what runs, in which stacks, judged how."""
+
+    name: str
+    title: str
+    config: dict[str, Any]
+    device: str  # cpu | cuda
+    experiments: tuple[Experiment, ...]
+    stacks: dict[str, tuple[str, ...]]  # stack id -> experiment ids
+    evaluation: str  # id of the protocols with their settings and code
+    cache: str  # folder of the decoded data set under results/cache
+
+    @property
+    def results(self) -> Path:
+        """Folder of all results; run store, cache and MLflow mirror are shared by the studies in it."""
+        return Path(self.config["results"])
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this study's own outputs."""
+        return self.results / self.name
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``plan.json``."""
+        return {
+            "study": self.name,
+            "title": self.title,
+            "config": self.config,
+            "device": self.device,
+            "evaluation": self.evaluation,
+            "cache": self.cache,
+            "axes": study_config.varying(self.config),
+            "experiments": [experiment.to_json() for experiment in self.experiments],
+            "stacks": {stack: list(members) for stack, members in self.stacks.items()},
+        }
+
+    @classmethod
+    def from_json(cls, plan: Mapping[str, Any]) -> Study:
+        """Inverse of `to_json`."""
+        return cls(
+            name=plan["study"],
+            title=plan["title"],
+            config=plan["config"],
+            device=plan["device"],
+            experiments=tuple(Experiment.from_json(item) for item in plan["experiments"]),
+            stacks={stack: tuple(members) for stack, members in plan["stacks"].items()},
+            evaluation=plan["evaluation"],
+            cache=plan["cache"],
+        )
+
+    def members(self, stack: str) -> list[Experiment]:
+        """The experiments of one stack.
+
+        Raises
+        ------
+        ConfigError : this study has no such stack.
+        """
+        if stack not in self.stacks:
+            raise ConfigError(
+                f"stack {stack!r} is not in the plan of study {self.name!r}; it has {', '.join(self.stacks)}"
+            )
+        wanted = set(self.stacks[stack])
+        return [experiment for experiment in self.experiments if experiment.id in wanted]
+
+
+def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
+    """Read and validate a study file, and plan it.
+
+    Raises
+    ------
+    ConfigError : anything in the file that cannot be run; nothing has been started or written then.
+    """
+    config = study_config.load(path, overrides)
+    try:
+        device = resolve_device(config["device"])
+        experiments, cache = _experiments(config)
+    except (ConfigError, DataError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return Study(
+        name=config["study"],
+        title=config.get("title", config["study"]),
+        config=config,
+        device=device,
+        experiments=tuple(experiments),
+        stacks=dict(_stacks(experiments, config["stack_size"], device)),
+        evaluation=content_hash([config["evaluate"], protocols_fingerprint()]),
+        cache=cache,
+    )
+
+
+def _experiments(config: Mapping[str, Any]) -> tuple[list[Experiment], str]:
+    name = config["dataset"]["name"]
+    options = registry.resolve_options(name, config["dataset"]["options"])
+    description = registry.describe(
+        name, options, registry.data_root(), Path(config["results"]) / "cache"
+    )
+    split = {key: value for key, value in config["split"].items() if key != "seed"}
+    smallest = SMALLEST_IMAGE.get(config["backbone"]["name"], 1)
+    if description.image_size < smallest:
+        raise ConfigError(
+            f"backbone.name: {config['backbone']['name']!r} needs images of at least {smallest} pixels, {name!r} has {description.image_size}"
+        )
+    known, _, _ = class_counts(SplitSpec(**split), description)
+    if config["recipe"]["sampler"] != "shuffled":
+        _check_balanced(config, known)
+    seeds = config["seeds"]
+    experiments = [
+        Experiment.create(
+            dataset={"name": name, "options": options},
+            data_checksum=description.checksum,
+            split=config["split"],
+            backbone=config["backbone"],
+            recipe=recipe,
+            augment=config["augment"],
+            loss={"name": loss, "hyperparameters": hyper},
+            seed=seed,
+            fingerprint=content_hash([engine_fingerprint(), loss_fingerprint(loss)]),
+        )
+        for loss, hyper, recipe in study_config.loss_points(config)
+        for seed in (range(seeds) if isinstance(seeds, int) else seeds)
+    ]
+    return experiments, f"{name}-{description.checksum[:12]}"
+
+
+def _check_balanced(config: Mapping[str, Any], known: int) -> None:
+    recipe = config["recipe"]
+    needed = recipe["batch_size"] // recipe["images_per_class"]
+    uses_balanced = any(
+        point["sampler"] == "balanced" for _, _, point in study_config.loss_points(config)
+    )
+    if uses_balanced and needed > known:
+        raise ConfigError(
+            f"recipe.images_per_class: a balanced batch of {recipe['batch_size']} holds {needed} classes x {recipe['images_per_class']} "
+            f"images, but only {known} classes are known; allowed: images_per_class >= {-(-recipe['batch_size'] // known)}"
+        )
+
+
+def _stacks(
+    experiments: list[Experiment], size: int | str, device: str
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Experiments of one layout, those of one seed together (they share batches), cut into stacks of nearly equal size."""
+    layouts: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        layouts.setdefault(experiment.layout, []).append(experiment)
+    for members in layouts.values():
+        members.sort(key=lambda item: (item.stream, item.loss_group, item.id))
+        count = -(-len(members) // _stack_size(len(members), size, device))
+        for number in range(count):
+            chunk = members[number * len(members) // count : (number + 1) * len(members) // count]
+            ids = tuple(item.id for item in chunk)
+            yield content_hash(sorted(ids), 12), ids
+
+
+def _stack_size(experiments: int, size: int | str, device: str) -> int:
+    if size != "auto":
+        return int(size)
+    if device == "cuda":
+        return STACK_SIZE["cuda"]
+    return min(STACK_SIZE["cpu"], max(1, -(-experiments // (os.cpu_count() or 1))))

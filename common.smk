@@ -1,0 +1,30 @@
+# What the rules need to know: the study of this call, read from its config file, planned without importing torch.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+
+from benchmarks.errors import ConfigError
+from benchmarks.experiment import canonical, content_hash
+from benchmarks.study import load
+
+# Not the `configfile:` directive: it would mix the default study's grid into the one asked for.
+CONFIG = Path(workflow.configfiles[0] if workflow.configfiles else "config/default.yaml")
+SETTINGS = dict(workflow.config_settings.config)  # what --config said
+OVERRIDES = canonical(SETTINGS)
+
+try:
+    STUDY = load(CONFIG, SETTINGS)
+except ConfigError as error:
+    raise WorkflowError(f"This study cannot be run:\n{error}")
+
+RESULTS = STUDY.results
+OUT = STUDY.folder
+JUDGED = [OUT / f"stacks/{stack}.{STUDY.evaluation}.judged.json" for stack in STUDY.stacks]
+
+if STUDY.device == "cuda":
+    # Snakemake does not bound a resource that nobody limits: without this, all stacks would start on one GPU at once.
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", 1)

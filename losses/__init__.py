@@ -1,0 +1,30 @@
+"""Training objectives, each written for one model as in its paper, and their catalog.
+
+Importing the package does not import torch; ``losses.build`` does.
+"""
+
+from losses.catalog import (
+    CATALOG,
+    CatalogError,
+    Hyperparameter,
+    LossRow,
+    group_key,
+    names,
+    resolve,
+    row,
+    search_space,
+    source_modules,
+)
+
+__all__ = [
+    "CATALOG",
+    "CatalogError",
+    "Hyperparameter",
+    "LossRow",
+    "group_key",
+    "names",
+    "resolve",
+    "row",
+    "search_space",
+    "source_modules",
+]

@@ -1,0 +1,71 @@
+"""From a catalog entry to a loss."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import torch
+
+from losses.base import Loss
+from losses.catalog import resolve, row
+from losses.schema import Value
+
+
+def build(
+    name: str,
+    hyper: Mapping[str, Value] | None = None,
+    *,
+    num_classes: int,
+    embedding_dim: int,
+    label_smoothing: float = 0.0,
+    weight_norm: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Loss:
+    """Make a loss, with its parameters drawn from the generator.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalog.
+    hyper : mapping of str to value
+        Hyper-parameters; the catalog's defaults for those left out.
+    num_classes : int
+        At least 2.
+    embedding_dim : int
+        At least 1.
+    label_smoothing : float
+        In [0, 1). Like ``weight_norm`` it concerns class weights: a loss of kind ``embedding`` has
+        none.
+    weight_norm : float
+        Length of each class weight row at the start, > 0.
+    generator : torch.Generator or None
+        The experiment's ``head`` stream; None: torch's global generator.
+
+    Raises
+    ------
+    CatalogError
+        Unknown loss, or a hyper-parameter that the catalog does not allow.
+    ValueError
+        A number of the other arguments is out of its range.
+    """
+    entry = row(name)
+    values = resolve(name, hyper)
+    if num_classes < 2 or embedding_dim < 1:
+        raise ValueError(
+            f"num_classes = {num_classes}, embedding_dim = {embedding_dim}: at least 2 and 1"
+        )
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing = {label_smoothing!r}: must be in [0, 1)")
+    if not 0.0 < weight_norm < float("inf"):
+        raise ValueError(f"weight_norm = {weight_norm!r}: must be positive and finite")
+    module, _, class_name = entry.target.partition(":")
+    loss_class = getattr(importlib.import_module(module), class_name)
+    shared = (
+        {}
+        if entry.kind == "embedding"
+        else {"label_smoothing": label_smoothing, "weight_norm": weight_norm}
+    )
+    loss: Loss = loss_class(num_classes, embedding_dim, **values, **shared)
+    loss.reset_parameters(generator)
+    return loss

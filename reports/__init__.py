@@ -1,0 +1,1 @@
+"""Results on disk to statistics, tables, figures and one page: ``python -m reports --help``."""

@@ -1,0 +1,309 @@
+"""Plan and run store to one tidy frame: a row per experiment, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reports.errors import ReportError
+
+SHORT = {"margin": "m", "scale": "s", "learning_rate": "lr", "embedding_dim": "d"}
+STATUSES = ("finished", "diverged", "failed", "out_of_memory", "missing")
+_RUN_COLUMNS = (
+    "status",
+    "reason",
+    "seconds",
+    "images",
+    "epochs",
+    "stack",
+    "stack_size",
+    "images_per_second",
+)
+_SECTIONS = ("recipe", "backbone", "augment", "split", "dataset")
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a report is made of.
+
+    Attributes
+    ----------
+    plan : dict
+        The content of ``plan.json``.
+    runs : Path
+        The run store.
+    frame : DataFrame
+        One row per experiment in the order of the plan: ``id, cell, loss``, settings, ``seed``,
+        what became of the
+        run, every metric (fractions in [0, 1]; NaN where there is none).
+    settings : tuple of str
+        The columns that hold hyper-parameters and whatever else varies.
+    metrics : tuple of str
+        The columns that hold metrics.
+    axes : dict of str to list of str
+        For each loss the settings that take more than one value.
+    notes : DataFrame
+        ``id, metric, note``: why a value was refused.
+    provenance : DataFrame
+        One row per run that was carried out: git commit, versions, machine.
+    """
+
+    plan: Mapping[str, Any]
+    runs: Path
+    frame: pd.DataFrame
+    settings: tuple[str, ...]
+    metrics: tuple[str, ...]
+    axes: dict[str, list[str]]
+    notes: pd.DataFrame
+    provenance: pd.DataFrame
+
+    @property
+    def losses(self) -> list[str]:
+        """The losses in the order of the plan."""
+        return list(self.axes)
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell: cell, loss, settings; in the order of the plan."""
+        columns = ["cell", "loss", *self.settings]
+        return self.frame[columns].drop_duplicates("cell").reset_index(drop=True)
+
+    def by_seed(self, metric: str, cells: Sequence[str]) -> NDArray[np.float64]:
+        """Values of a metric as (cells, seeds), NaN where a run has none; seeds rise."""
+        seeds = sorted(self.frame["seed"].unique())
+        if metric not in self.frame:
+            return np.full((len(cells), len(seeds)), np.nan)
+        table = self.frame.pivot(index="cell", columns="seed", values=metric)
+        return table.reindex(index=list(cells), columns=seeds).to_numpy(dtype=float)
+
+    def measured(self, metric: str) -> bool:
+        """Whether any run has a value of this metric."""
+        return metric in self.frame and bool(self.frame[metric].notna().any())
+
+    def archive(self, experiment: str, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays of a run's ``embeddings.npz`` or of its ``curves.npz``; empty where the run
+        has none.
+        """
+        folder = self.runs / experiment
+        path = (
+            folder / "evaluations" / self.plan["evaluation"] / name
+            if name == "curves.npz"
+            else folder / name
+        )
+        if not path.exists():
+            return {}
+        with np.load(path) as stored:
+            return {key: stored[key] for key in stored.files}
+
+    def history(self, experiment: str) -> list[dict[str, Any]]:
+        """The epochs of a run; empty where the run has none."""
+        path = self.runs / experiment / "history.jsonl"
+        return (
+            [json.loads(line) for line in path.read_text().splitlines() if line]
+            if path.exists()
+            else []
+        )
+
+
+def collect(plan_path: Path, runs: Path) -> Study:
+    """Read a plan and what its experiments left in the run store.
+
+    Parameters
+    ----------
+    plan_path : ``results/<study>/plan.json``.
+    runs : the run store; runs that are not there appear with status "missing".
+
+    Raises
+    ------
+    ReportError : the plan cannot be read or has no experiments, or a file of a run is damaged.
+    """
+    plan = _read(plan_path)
+    experiments = plan.get("experiments")
+    if not experiments:
+        raise ReportError(
+            f"{plan_path}: has no experiments; write it again with the study's config"
+        )
+    settings, axes = _settings(experiments, plan.get("axes", {}))
+    rows, notes, provenance = [], [], []
+    for experiment, own in zip(experiments, settings, strict=True):
+        loss = experiment["loss"]["name"]
+        result = _result(runs / experiment["id"])
+        metrics, refused = _evaluation(
+            runs / experiment["id"], plan["evaluation"], result["status"]
+        )
+        rows.append(
+            {
+                "id": experiment["id"],
+                "cell": cell_label(loss, {key: own[key] for key in axes[loss] if key in own}),
+                "loss": loss,
+                **own,
+                "seed": int(experiment["seed"]),
+                **{key: result.get(key) for key in _RUN_COLUMNS},
+                **metrics,
+            }
+        )
+        if result["status"] == "finished" and not metrics:
+            rows[-1]["reason"] = f"not evaluated: no metrics of evaluation {plan['evaluation']}"
+        notes += [
+            {"id": experiment["id"], "metric": name, "note": note} for name, note in refused.items()
+        ]
+        if result.get("provenance"):
+            provenance.append({"id": experiment["id"], **result["provenance"]})
+    names = list(dict.fromkeys(key for own in settings for key in own))
+    known = {"id", "cell", "loss", "seed", *names, *_RUN_COLUMNS}
+    metric_names = sorted({key for row in rows for key in row} - known)
+    columns = ["id", "cell", "loss", *names, "seed", *_RUN_COLUMNS, *metric_names]
+    return Study(
+        plan=plan,
+        runs=runs,
+        frame=_typed(pd.DataFrame(rows, columns=columns), names, metric_names),
+        settings=tuple(names),
+        metrics=tuple(metric_names),
+        axes=axes,
+        notes=pd.DataFrame(notes, columns=["id", "metric", "note"]),
+        provenance=pd.DataFrame(provenance),
+    )
+
+
+def write_results(study: Study, folder: Path) -> tuple[Path, Path]:
+    """Write the frame as ``results.parquet`` and ``results.csv`` into a folder; equal frames give
+    equal CSV bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet, csv = folder / "results.parquet", folder / "results.csv"
+    study.frame.to_parquet(parquet, index=False)
+    study.frame.to_csv(csv, index=False, lineterminator="\n")
+    return parquet, csv
+
+
+def cell_label(loss: str, settings: Mapping[str, Any]) -> str:
+    """A readable name of a cell, of the settings that vary.
+
+    >>> cell_label("arcface", {"margin": 0.5, "scale": 32.0})
+    'arcface m=0.5 s=32'
+    """
+    return " ".join(
+        [loss, *(f"{SHORT.get(key, key)}={value_text(value)}" for key, value in settings.items())]
+    )
+
+
+def value_text(value: Any) -> str:
+    """A setting as text: 32.0 -> "32", True -> "true"."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
+
+
+def _settings(
+    experiments: Sequence[Mapping[str, Any]], planned: Mapping[str, Sequence[str]]
+) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+    """Of each experiment its hyper-parameters and what else varies in the study; of each loss what
+    varies in it.
+    """
+    hyper = [dict(item["loss"]["hyperparameters"]) for item in experiments]
+    taken = {key for own in hyper for key in own}
+    rest = [dict(_flatten(item, taken)) for item in experiments]
+    shared = {
+        key
+        for key in {key for own in rest for key in own}
+        if len({_key(own.get(key)) for own in rest}) == 1
+    }
+    settings = [
+        {**own, **{key: value for key, value in other.items() if key not in shared}}
+        for own, other in zip(hyper, rest, strict=True)
+    ]
+    axes: dict[str, list[str]] = {}
+    for loss in dict.fromkeys(item["loss"]["name"] for item in experiments):
+        mine = [
+            own
+            for item, own in zip(experiments, settings, strict=True)
+            if item["loss"]["name"] == loss
+        ]
+        names = list(dict.fromkeys(key for own in mine for key in own))
+        varying = [key for key in names if len({_key(own.get(key)) for own in mine}) > 1]
+        axes[loss] = varying + [
+            key for key in planned.get(loss, []) if key in names and key not in varying
+        ]
+    return settings, axes
+
+
+def _flatten(experiment: Mapping[str, Any], taken: set[str]) -> Iterator[tuple[str, Any]]:
+    if "embedding_dim" in experiment:
+        yield "embedding_dim", experiment["embedding_dim"]
+    for section in _SECTIONS:
+        content = experiment.get(section, {})
+        for key, value in content.items() if isinstance(content, Mapping) else [("name", content)]:
+            if isinstance(value, Mapping):
+                yield from ((f"{section}.{inner}", item) for inner, item in value.items())
+            elif section in ("recipe", "backbone") and key != "name" and key not in taken:
+                yield key, value
+            else:
+                yield (section if key == "name" else f"{section}.{key}"), value
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    path = folder / "result.json"
+    if not path.exists():
+        return {"status": "missing", "reason": "the run was not carried out"}
+    result = _read(path)
+    if result.get("status") not in STATUSES:
+        raise ReportError(
+            f"{path}: status {result.get('status')!r} is not one of {', '.join(STATUSES)}"
+        )
+    return result
+
+
+def _evaluation(
+    folder: Path, evaluation: str, status: str
+) -> tuple[dict[str, float], dict[str, str]]:
+    path = folder / "evaluations" / evaluation / "metrics.json"
+    if status != "finished" or not path.exists():
+        return {}, {}
+    content = _read(path)
+    metrics = {
+        key: float("nan") if value is None else float(value)
+        for key, value in content["metrics"].items()
+    }
+    return metrics, dict(content.get("notes", {}))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
+    except json.JSONDecodeError as error:
+        raise ReportError(
+            f"{path}: not JSON ({error}); delete it and run the study again"
+        ) from error
+    return content
+
+
+def _typed(frame: pd.DataFrame, settings: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Numbers as float; settings that mix kinds as text, so that every column has one type."""
+    for name in settings:
+        values = frame[name].dropna()
+        numeric = len(values) > 0 and all(
+            isinstance(v, int | float) and not isinstance(v, bool) for v in values
+        )
+        frame[name] = (
+            frame[name].astype(float)
+            if numeric
+            else frame[name].map(value_text, na_action="ignore")
+        )
+    for name in (*metrics, "seconds", "images", "epochs", "stack_size", "images_per_second"):
+        frame[name] = frame[name].astype(float)
+    for name in ("status", "reason", "stack"):
+        frame[name] = frame[name].astype("str")
+    return frame

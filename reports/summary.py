@@ -1,0 +1,186 @@
+"""Cells and metrics to numbers with intervals and marks: what tables, figures and words all draw
+on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from losses import catalog
+from reports import metrics
+from reports.collect import SHORT, Study, value_text
+from reports.statistics import (
+    Comparison,
+    Correlation,
+    Mark,
+    compare_with_best,
+    mean_interval,
+    spearman,
+)
+
+SYMBOLS: dict[Mark, str] = {"indistinguishable": "†", "too few seeds": "‡"}
+
+
+@dataclass(frozen=True)
+class Number:
+    """One entry of a table: mean over seeds, half width of its 95 % interval, and what may be said
+    about it.
+
+    `mean` and `half` are raw (fractions); `text` shows them in the unit and with the digits of the
+    column.
+    """
+
+    mean: float
+    half: float
+    n: int
+    best: bool = False
+    mark: Mark = "no value"
+    percent: bool = True
+    digits: int = 2
+    refused: bool = False  # measured, but the value was refused (the note says why)
+
+    @property
+    def symbol(self) -> str:
+        """The footnote sign of the mark, or nothing."""
+        return SYMBOLS.get(self.mark, "")
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Mean and half width as shown; ("n/a", "") for a refused value, ("–", "") for none."""
+        if math.isnan(self.mean):
+            return ("n/a" if self.refused else "–"), ""
+        unit = 100 if self.percent else 1
+        half = "" if math.isnan(self.half) else f"{self.half * unit:.{self.digits}f}"
+        return f"{self.mean * unit:.{self.digits}f}".replace("-", "−"), half
+
+    @property
+    def text(self) -> str:
+        """``"4.10 ± 0.31"``, without sign and weight."""
+        mean, half = self.parts
+        return f"{mean} ± {half}" if half else mean
+
+
+class Probability(float):
+    """A p-value: shown to three digits, raw in CSV."""
+
+    @property
+    def text(self) -> str:
+        """``"0.043"``, ``"< 0.001"``, or a dash where nothing was tested."""
+        if math.isnan(self):
+            return "–"
+        return "< 0.001" if self < 0.001 else f"{self:.3f}"
+
+
+def compare(study: Study, metric: str, cells: Sequence[str]) -> Comparison:
+    """Every one of these cells against the best of them; see
+    `reports.statistics.compare_with_best`.
+    """
+    return compare_with_best(
+        study.by_seed(metric, cells), bool(metrics.metric(metric).higher_is_better)
+    )
+
+
+def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
+    """The column of a table: one number per cell. A lone cell with a value is neither best nor
+    marked.
+    """
+    row = metrics.metric(metric)
+    values = study.by_seed(metric, cells)
+    comparison = compare(study, metric, cells) if row.higher_is_better is not None else None
+    contested = int((~np.isnan(values)).any(axis=1).sum()) > 1
+    intervals = [mean_interval(own) for own in values]
+    digits = _digits([interval.half for interval in intervals], row.percent)
+    refused = set(study.notes.loc[study.notes["metric"] == metric, "id"])
+    owners = study.frame.groupby("cell")["id"].agg(set)
+    return [
+        Number(
+            interval.mean,
+            interval.half,
+            interval.n,
+            best=comparison is not None and contested and index == comparison.best,
+            mark=comparison.marks[index] if comparison is not None and contested else "no value",
+            percent=row.percent,
+            digits=digits,
+            refused=bool(refused & owners[cell]),
+        )
+        for index, (cell, interval) in enumerate(zip(cells, intervals, strict=True))
+    ]
+
+
+def closed_metric(study: Study) -> str | None:
+    """The closed-set metric that all evaluated runs share: the classifier's top-1, else the nearest
+    class mean's.
+    """
+    evaluated = (
+        study.frame[study.frame[list(study.metrics)].notna().any(axis=1)]
+        if study.metrics
+        else study.frame[:0]
+    )
+    if study.measured("closed_set/top1") and evaluated["closed_set/top1"].notna().all():
+        return "closed_set/top1"
+    return next(
+        (name for name in ("closed_set/ncm_top1", "closed_set/top1") if study.measured(name)), None
+    )
+
+
+def open_metric(study: Study) -> str | None:
+    """The open-set metric of figures and findings: the EER, or None in a study without unknown
+    classes.
+    """
+    return "verification/eer" if study.measured("verification/eer") else None
+
+
+def headline_metrics(study: Study) -> list[str]:
+    """The metrics whose paired comparison is reported: closed set, open-set EER, recall@1, as far
+    as measured.
+    """
+    names = (closed_metric(study), open_metric(study), "retrieval/recall_at_1")
+    return [name for name in names if name is not None and study.measured(name)]
+
+
+def rank_agreement(study: Study, closed: str, opened: str) -> tuple[Correlation, Correlation]:
+    """Spearman's ρ between closed-set and open-set quality (better = larger on both), over cell
+    means and over runs.
+    """
+    signs = [1 if metrics.metric(name).higher_is_better else -1 for name in (closed, opened)]
+    both = study.frame.dropna(subset=[closed, opened])
+    means = both.groupby("cell", sort=False)[[closed, opened]].mean()
+    over_cells = spearman(signs[0] * means[closed], signs[1] * means[opened])
+    return over_cells, spearman(signs[0] * both[closed], signs[1] * both[opened])
+
+
+def loss_title(loss: str) -> str:
+    """The loss's name for readers; a loss that the catalog no longer has keeps its key."""
+    return catalog.CATALOG[loss].title if loss in catalog.CATALOG else loss
+
+
+def unit(loss: str, setting: str) -> str:
+    """Unit of a hyper-parameter as the catalog states it; empty for other settings."""
+    row = catalog.CATALOG.get(loss)
+    found = [h.unit for h in row.hyperparameters if h.name == setting] if row is not None else []
+    return found[0] if found and found[0] not in ("scale", "option") else ""
+
+
+def setting_text(study: Study, cell: str) -> str:
+    """Margin, scale and all that varies in the cell's loss: ``"m=0.5 s=32"``; empty for a loss
+    without settings.
+    """
+    row = study.cells.set_index("cell").loc[cell]
+    wanted: list[str] = [key for key in ("margin", "scale") if key in study.settings]
+    wanted += [key for key in study.axes[str(row["loss"])] if key not in wanted]
+    shown = [(key, row[key]) for key in wanted if row[key] == row[key] and row[key] is not None]
+    return " ".join(f"{SHORT.get(key, key)}={value_text(value)}" for key, value in shown)
+
+
+def _digits(halves: Sequence[float], percent: bool) -> int:
+    """Digits of a column: one fewer where the intervals are wider than a unit, so that no digit
+    pretends.
+    """
+    if not percent:
+        return 3
+    known = [100 * half for half in halves if not math.isnan(half)]
+    return 1 if known and float(np.median(known)) >= 1 else 2

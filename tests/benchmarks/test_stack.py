@@ -1,0 +1,194 @@
+"""What a model becomes does not depend on its neighbours, and is what a plain training loop makes of it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from benchmarks.backbones import build_backbone
+from benchmarks.data import TrainingData
+from benchmarks.experiment import Experiment
+from benchmarks.optim import schedule
+from benchmarks.seeds import stream_seed
+from benchmarks.stack import Stack
+from losses.build import build
+from tests.benchmarks import tiny
+
+CPU = torch.device("cpu")
+STEPS = 20
+
+
+def make(experiments: list[Experiment], dtype: torch.dtype) -> tuple[Stack, TrainingData]:
+    image_set = tiny.images()
+    data = TrainingData(image_set, experiments, CPU, dtype)
+    size = image_set.images.shape[-1]
+    stack = Stack(
+        experiments,
+        num_classes=data.num_classes,
+        channels=1,
+        image_size=size,
+        device=CPU,
+        dtype=dtype,
+    )
+    return stack, data
+
+
+def steps(stack: Stack, data: TrainingData, count: int = STEPS) -> None:
+    done, epoch = 0, 0
+    while done < count:
+        epoch += 1
+        for images, labels in data.batches(stack.streams, epoch):
+            stack.step(images, labels, 1.0)
+            done += 1
+            if done == count:
+                return
+
+
+def states(stack: Stack) -> dict[str, dict[str, torch.Tensor]]:
+    return {item.id: stack.member_state(index) for index, item in enumerate(stack.experiments)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_alone_and_in_a_stack_of_nine_different_neighbours(dtype: torch.dtype) -> None:
+    """Equal to the bit on a CPU, where 1e-5 (float32) and 1e-10 (float64) are asked for."""
+    stack, data = make(tiny.neighbours(), dtype)
+    steps(stack, data)
+    together = states(stack)
+    for members in [*([item] for item in tiny.neighbours()), tiny.neighbours()[2:6]]:
+        alone, own_data = make(members, dtype)
+        steps(alone, own_data)
+        for item in members:
+            for name, tensor in states(alone)[item.id].items():
+                assert torch.equal(tensor, together[item.id][name]), (len(members), item.id, name)
+
+
+def test_a_diverging_neighbour_leaves_the_others_untouched() -> None:
+    items = tiny.neighbours()
+    stack, data = make(items, torch.float32)
+    bad = next(
+        index for index, item in enumerate(stack.experiments) if item.loss["name"] == "cosface"
+    )
+    steps(stack, data)
+    clean = states(stack)
+
+    poisoned, data = make(items, torch.float32)
+    with torch.no_grad():
+        poisoned.backbone.parameters["embedding.weight"][bad] = torch.nan
+    steps(poisoned, data)
+    assert poisoned.finite() == [index != bad for index in range(len(items))]
+    for index, item in enumerate(poisoned.experiments):
+        if index != bad:
+            for name, tensor in poisoned.member_state(index).items():
+                assert torch.equal(tensor, clean[item.id][name]), (item.id, name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_equals_a_plain_training_loop(optimizer: str) -> None:
+    """The same experiment with an ordinary module, torch.optim and autograd."""
+    item = tiny.experiment(
+        "cosface",
+        {"margin": 0.2, "scale": 16},
+        optimizer=optimizer,
+        learning_rate=0.01,
+        clip_norm=0.7,
+    )
+    stack, data = make([item], torch.float64)
+    generator = torch.Generator().manual_seed(stream_seed("init", item.seed))
+    backbone = build_backbone(
+        channels=1, image_size=12, generator=generator, **item.backbone
+    ).double()
+    head = torch.Generator().manual_seed(stream_seed("head", item.seed, "cosface"))
+    loss = build(
+        "cosface",
+        item.loss["hyperparameters"],
+        num_classes=data.num_classes,
+        embedding_dim=8,
+        generator=head,
+    ).double()
+
+    decay = [parameter for parameter in backbone.parameters() if parameter.dim() > 1]
+    plain = [parameter for parameter in backbone.parameters() if parameter.dim() <= 1]
+    rate, weight_decay = item.recipe["learning_rate"], item.recipe["weight_decay"]
+    groups = [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+        {
+            "params": list(loss.parameters()),
+            "weight_decay": weight_decay,
+            "lr": rate * item.recipe["class_learning_rate"],
+        },
+    ]
+    if optimizer == "sgd":
+        reference: torch.optim.Optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9)
+    else:
+        reference = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999))
+    base = [group["lr"] for group in reference.param_groups]
+    for step, (images, labels) in enumerate(data.batches(stack.streams, 1)):
+        factor = schedule(item.recipe, step, data.steps_per_epoch)
+        stack.step(images, labels, factor)
+        for group, value in zip(reference.param_groups, base, strict=True):
+            group["lr"] = value * factor
+        reference.zero_grad()
+        value = loss(backbone(images[0]), labels[0])
+        value.backward()
+        torch.nn.utils.clip_grad_norm_([*backbone.parameters(), *loss.parameters()], 0.7)
+        reference.step()
+    expected = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    expected |= {f"loss.{name}": tensor for name, tensor in loss.state_dict().items()}
+    found = stack.member_state(0)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_state_goes_on_exactly() -> None:
+    """k steps, state, restore into a fresh stack, n - k steps: the same bits as n steps."""
+    stack, data = make(tiny.neighbours(), torch.float32)
+    for images, labels in data.batches(stack.streams, 1):
+        stack.step(images, labels, 1.0)
+    kept = copy.deepcopy(stack.state())
+    other, _ = make(tiny.neighbours(), torch.float32)
+    other.restore(kept)
+    for images, labels in data.batches(stack.streams, 2):
+        stack.step(images, labels, 0.5)
+        other.step(images, labels, 0.5)
+    for name, tensors in states(stack).items():
+        for key, tensor in tensors.items():
+            assert torch.equal(tensor, states(other)[name][key]), (name, key)
+
+
+def test_bfloat16_keeps_heads_in_float32() -> None:
+    items = [
+        tiny.experiment("arcface", {"margin": 0.3, "scale": 16}, precision="bfloat16"),
+        tiny.experiment("softmax", precision="bfloat16"),
+    ]
+    stack, data = make(items, torch.float32)
+    images, labels = next(iter(data.batches(stack.streams, 1)))
+    logged = stack.step(images, labels, 1.0)
+    assert logged["loss"].dtype == torch.float32
+    assert torch.isfinite(logged["loss"]).all()
+    assert all(tensor.dtype == torch.float32 for tensor in stack.backbone.parameters.values())
+
+
+def test_losses_of_one_seed_share_backbone_batches_and_augmentation() -> None:
+    stack, data = make(
+        [
+            tiny.experiment("softmax"),
+            tiny.experiment("arcface"),
+            tiny.experiment("softmax", seed=1),
+        ],
+        torch.float32,
+    )
+    weights = {
+        (item.loss["name"], item.seed): stack.member_state(index)["backbone.embedding.weight"]
+        for index, item in enumerate(stack.experiments)
+    }
+    assert torch.equal(weights["softmax", 0], weights["arcface", 0])
+    assert not torch.equal(weights["softmax", 0], weights["softmax", 1])
+    assert stack.streams == [(0, "shuffled"), (1, "shuffled")]
+    first, _ = next(iter(data.batches(stack.streams, 1)))
+    again, _ = next(iter(data.batches(stack.streams, 1)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first[0], first[1])

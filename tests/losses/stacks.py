@@ -1,0 +1,120 @@
+"""Losses by hand, in a loop and in a stack: what the contract tests share."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from losses.base import Log, Loss
+from losses.build import build
+from losses.catalog import CATALOG, resolve
+from losses.schema import Value
+
+Tensors = dict[str, Tensor]
+Result = tuple[Tensor, Log] | Tensor
+
+
+def structures() -> list[tuple[str, dict[str, Value]]]:
+    """Every loss of the catalog in every combination of its structural hyper-parameters."""
+    found = []
+    for name, row in CATALOG.items():
+        structural = [parameter for parameter in row.hyperparameters if parameter.structural]
+        options = [parameter.choices or (False, True) for parameter in structural]
+        keys = [parameter.name for parameter in structural]
+        found += [
+            (name, dict(zip(keys, values, strict=True))) for values in itertools.product(*options)
+        ]
+    return found
+
+
+def structure_id(structure: tuple[str, dict[str, Value]]) -> str:
+    name, values = structure
+    return "-".join([name, *(f"{key}={value}" for key, value in values.items())])
+
+
+def make(
+    name: str,
+    hyper: dict[str, Value] | None = None,
+    *,
+    num_classes: int = 5,
+    embedding_dim: int = 4,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    label_smoothing: float = 0.0,
+) -> Any:
+    """A loss; Any, because the tests reach for the attributes of its class."""
+    return build(
+        name,
+        hyper,
+        num_classes=num_classes,
+        embedding_dim=embedding_dim,
+        label_smoothing=label_smoothing,
+        generator=torch.Generator().manual_seed(seed),
+    ).to(dtype)
+
+
+def batch(
+    size: int = 12,
+    dim: int = 4,
+    classes: int = 5,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor]:
+    """Random embeddings, and labels that repeat."""
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = torch.randn(size, dim, generator=generator, dtype=torch.float64).to(dtype)
+    return embeddings, torch.randint(0, classes, (size,), generator=generator)
+
+
+def varied(name: str, structure: dict[str, Value], count: int) -> list[dict[str, Value]]:
+    """Hyper-parameters of a stack of one structure: each number takes another value per model."""
+    stack = []
+    for k in range(count):
+        hyper = resolve(name, structure)
+        for parameter in CATALOG[name].hyperparameters:
+            value = hyper.get(parameter.name)
+            if parameter.structural or value is None or isinstance(value, str | bool):
+                continue
+            numbers = parameter.choices or (value, value * 0.5, value * 0.9)
+            hyper[parameter.name] = numbers[-1 - k % len(numbers)]
+        stack.append(resolve(name, hyper))
+    return stack
+
+
+class Method(nn.Module):
+    """Calls one method of a loss, so that ``functional_call`` reaches it."""
+
+    def __init__(self, loss: Loss, name: str) -> None:
+        super().__init__()
+        self.loss = loss
+        self.name = name
+
+    def forward(self, *arrays: Tensor) -> Result | None:
+        result: Result | None = getattr(self.loss, self.name)(*arrays)
+        return result
+
+
+class Stack:
+    """K losses of one structure as one batched computation."""
+
+    def __init__(self, losses: list[Loss]) -> None:
+        self.template = losses[0]
+        parameters, buffers = stack_module_state([Method(loss, "compute") for loss in losses])
+        self.parameters = {
+            key: value.detach().requires_grad_() for key, value in parameters.items()
+        }
+        self.buffers = buffers
+
+    def call(self, method: str, *arrays: Tensor) -> Result:
+        module = Method(self.template, method)
+
+        def one(parameters: Tensors, buffers: Tensors, arrays: tuple[Tensor, ...]) -> Result:
+            result: Result | None = functional_call(module, (parameters, buffers), arrays)
+            return arrays[0].new_zeros(()) if result is None else result
+
+        result: Result = vmap(one)(self.parameters, self.buffers, arrays)
+        return result

@@ -1,0 +1,57 @@
+"""Center loss and the motion of its centers, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from losses.center import CenterLoss
+from tests.losses.stacks import batch, make
+
+POINTS = torch.tensor([[1.0], [3.0], [4.0]], dtype=torch.float64)
+LABELS = torch.tensor([0, 1, 1])
+
+
+def small(**hyper: float | str) -> CenterLoss:
+    loss = make("center", hyper, num_classes=3, embedding_dim=1)
+    assert isinstance(loss, CenterLoss)
+    loss.centers.copy_(torch.tensor([[0.0], [2.0], [7.0]]))
+    return loss
+
+
+@pytest.mark.parametrize(("reduction", "pull"), [("mean", 3 / 3), ("sum", 3.0)])
+def test_value(reduction: str, pull: float) -> None:
+    """Half squared distances 1/2, 1/2, 2: their sum is 3."""
+    loss, plain = small(center_weight=0.1, reduction=reduction), small(center_weight=0.0)
+    difference = loss(POINTS, LABELS) - plain(POINTS, LABELS)
+    assert difference.item() == pytest.approx(0.1 * pull, rel=1e-12)
+
+
+def test_centers_move_by_the_papers_rule() -> None:
+    """Δc0 = (0 - 1) / 2, Δc1 = ((2 - 3) + (2 - 4)) / 3; the absent class stays."""
+    loss = small(center_rate=0.5)
+    loss.after_step(POINTS, LABELS)
+    assert loss.centers.flatten().tolist() == [0.25, 2.5, 7.0]
+
+
+def test_centers_are_no_parameters_and_get_no_gradient() -> None:
+    loss = small()
+    loss(POINTS, LABELS).backward()
+    assert "centers" not in dict(loss.named_parameters())
+    assert "centers" in loss.state_dict()
+    assert loss.centers.grad is None
+
+
+def test_centers_converge_to_the_class_means() -> None:
+    loss = make("center", {"center_rate": 1.0})
+    embeddings, labels = batch(40)
+    for _ in range(200):
+        loss.after_step(embeddings, labels)
+    for c in range(5):
+        torch.testing.assert_close(loss.centers[c], embeddings[labels == c].mean(dim=0))
+
+
+def test_starts_with_the_weights_of_softmax() -> None:
+    """Losses that share a seed share their initial class weights."""
+    weights = [make(name, seed=5).weight for name in ("softmax", "center", "arcface", "sphereface")]
+    assert all(torch.equal(weights[0], weight) for weight in weights)

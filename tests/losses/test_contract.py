@@ -1,0 +1,319 @@
+"""What every loss of the catalog keeps, in every combination of its structural hyper-parameters."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from losses.base import Loss
+from losses.build import build
+from losses.catalog import CATALOG
+from losses.schema import Value
+from tests.losses.stacks import Stack, batch, make, structure_id, structures, varied
+
+Structure = tuple[str, dict[str, Value]]
+each_structure = pytest.mark.parametrize("structure", structures(), ids=structure_id)
+WITH_WEIGHTS = [s for s in structures() if CATALOG[s[0]].kind != "embedding"]
+EXACT = [s for s in structures() if s[1].get("gradient") != "straight_through"]
+each_exact = pytest.mark.parametrize("structure", EXACT, ids=structure_id)
+each_classifier = pytest.mark.parametrize("structure", WITH_WEIGHTS, ids=structure_id)
+
+
+@pytest.fixture(params=["clamp slope 0 at the bound", "clamp slope 1 at the bound"])
+def clamp_slope(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both conventions that torch has had for the gradient of clamp where it just touches."""
+    inclusive = "slope 1" in request.param
+
+    class Clamp(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, low, high):  # type: ignore[no-untyped-def]
+            inside = (x >= low) & (x <= high) if inclusive else (x > low) & (x < high)
+            ctx.save_for_backward(inside)
+            return torch.minimum(torch.maximum(x, x.new_tensor(low)), x.new_tensor(high))
+
+        @staticmethod
+        def backward(ctx, grad):  # type: ignore[no-untyped-def]
+            return grad * ctx.saved_tensors[0], None, None
+
+    def clamp(x: Tensor, min: float = -torch.inf, max: float = torch.inf) -> Tensor:
+        result: Tensor = Clamp.apply(x, min, max)
+        return result
+
+    monkeypatch.setattr(Tensor, "clamp", clamp)
+    monkeypatch.setattr(Tensor, "clamp_min", clamp)
+    monkeypatch.setattr(torch, "clamp", clamp)
+    return str(request.param)
+
+
+def has_scale(name: str) -> bool:
+    return any(parameter.name == "scale" for parameter in CATALOG[name].hyperparameters)
+
+
+def hard_batch(loss: Loss, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Embeddings on, opposite to and equal to class weights, duplicates, zeros, extreme lengths."""
+    embeddings, labels = batch(16, dtype=dtype)
+    labels[15] = 4
+    labels[:15] = labels[:15] % 4  # sample 15 is alone in its class
+    weight = getattr(loss, "weight", None)
+    own = embeddings if weight is None else weight.detach()[labels]
+    embeddings[0] = own[0]  # cosine +1
+    embeddings[1] = -own[1]  # cosine -1
+    embeddings[2] = 3 * own[3]  # on another class, or on another embedding
+    embeddings[4] = embeddings[5]
+    labels[4] = labels[5]  # duplicates of one class
+    embeddings[6] = embeddings[7]
+    labels[6], labels[7] = 0, 1  # of two classes
+    embeddings[8] = embeddings[9] = 0
+    embeddings[10] *= 1e4
+    embeddings[11] *= 1e-4
+    return embeddings.clone().requires_grad_(), labels
+
+
+def assert_finite(loss: Loss, embeddings: Tensor, labels: Tensor) -> None:
+    value, log = loss.compute(embeddings, labels)
+    value.backward()
+    for name, tensor in {"loss": value, **log}.items():
+        assert torch.isfinite(tensor), name
+    assert embeddings.grad is not None
+    assert torch.isfinite(embeddings.grad).all()
+    for name, parameter in loss.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@each_structure
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_gradients_are_finite(structure: Structure, dtype: torch.dtype, clamp_slope: str) -> None:
+    name, hyper = structure
+    for scale in [1.0, 1e4] if has_scale(name) else [None]:
+        loss = make(name, hyper if scale is None else {**hyper, "scale": scale}, dtype=dtype)
+        assert_finite(loss, *hard_batch(loss, dtype))
+        if loss.kind != "embedding":
+            assert_finite(loss, torch.zeros(3, 4, dtype=dtype, requires_grad=True), torch.arange(3))
+
+
+@each_structure
+@pytest.mark.parametrize("labels", [[0], [0, 1, 2], [1, 1, 1]], ids=["one", "singletons", "class"])
+def test_degenerate_batches(structure: Structure, labels: list[int]) -> None:
+    loss = make(*structure)
+    embeddings, _ = batch(len(labels))
+    assert_finite(loss, embeddings.requires_grad_(), torch.tensor(labels))
+    if loss.kind == "embedding":
+        value, log = loss.compute(embeddings, torch.tensor(labels))
+        assert value == 0
+        assert log["active"] == 0
+
+
+@each_structure
+def test_every_parameter_gets_a_gradient(structure: Structure) -> None:
+    loss = make(*structure)
+    embeddings, labels = batch()
+    loss(embeddings.requires_grad_(), labels).backward()
+    for name, parameter in loss.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    assert set(loss.class_parameters) <= dict(loss.named_parameters()).keys()
+    assert all(getattr(loss, name).shape[0] == loss.num_classes for name in loss.class_parameters)
+
+
+@each_exact
+def test_gradient_is_the_derivative(structure: Structure) -> None:
+    name, hyper = structure
+    loss = make(name, {**hyper, "scale": 4.0} if has_scale(name) else hyper)
+    embeddings, labels = batch(7)
+
+    def value(embeddings: Tensor, *parameters: Tensor) -> Tensor:
+        named = dict(zip(dict(loss.named_parameters()), parameters, strict=True))
+        result: Tensor = torch.func.functional_call(loss, named, (embeddings, labels))
+        return result
+
+    parameters = [parameter.detach().requires_grad_() for parameter in loss.parameters()]
+    assert torch.autograd.gradcheck(value, (embeddings.requires_grad_(), *parameters))
+
+
+@each_structure
+def test_stack_equals_loop(structure: Structure) -> None:
+    """Three models with other numbers, weights and batches; two steps of loss, log and state."""
+    name, hyper = structure
+    losses = [make(name, h, seed=k) for k, h in enumerate(varied(name, hyper, 3))]
+    stack = Stack(losses)
+    for step in range(2):
+        batches = [batch(seed=10 * step + k) for k in range(3)]
+        embeddings = torch.stack([b[0] for b in batches]).requires_grad_()
+        labels = torch.stack([b[1] for b in batches])
+        for tensor in stack.parameters.values():
+            tensor.grad = None
+        values, logs = stack.call("compute", embeddings, labels)
+        values.sum().backward()
+        stack.call("after_step", embeddings.detach(), labels)
+        for k, loss in enumerate(losses):
+            alone = batches[k][0].clone().requires_grad_()
+            loss.zero_grad()
+            value, log = loss.compute(alone, labels[k])
+            value.backward()
+            with torch.no_grad():
+                loss.after_step(alone, labels[k])
+            assert embeddings.grad is not None
+            pairs = {"loss": (values[k], value), "embeddings": (embeddings.grad[k], alone.grad)}
+            pairs |= {key: (logs[key][k], log[key]) for key in log}
+            for key, parameter in loss.named_parameters():
+                pairs[key] = (stack.parameters[f"loss.{key}"].grad[k], parameter.grad)
+            for key, buffer in loss.named_buffers():
+                pairs[f"buffer {key}"] = (stack.buffers[f"loss.{key}"][k], buffer)
+            for key, (got, expected) in pairs.items():
+                torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12, msg=key)
+
+
+@each_structure
+def test_state_resumes_exactly(structure: Structure) -> None:
+    """Two steps, save, load into another loss, two steps: the same as four steps."""
+    name, hyper = structure
+
+    def advance(loss: Loss, steps: range) -> list[float]:
+        values = []
+        for step in steps:
+            embeddings, labels = batch(seed=step)
+            values.append(loss(embeddings, labels).item())
+            with torch.no_grad():
+                loss.after_step(embeddings, labels)
+        return values
+
+    first = make(name, varied(name, hyper, 2)[1], seed=1)
+    advance(first, range(2))
+    resumed = make(name, hyper, seed=2)
+    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert advance(resumed, range(2, 4)) == advance(first, range(2, 4))
+
+
+@each_structure
+def test_log_holds_scalars_without_gradient(structure: Structure) -> None:
+    loss = make(*structure)
+    embeddings, labels = batch()
+    log = loss.compute(embeddings.requires_grad_(), labels)[1]
+    for name, value in log.items():
+        assert value.shape == (), name
+        assert not value.requires_grad, name
+    torch.testing.assert_close(log["embedding_norm"], embeddings.norm(dim=1).mean().detach())
+    if loss.kind != "embedding":
+        scores = loss.logits(embeddings)
+        assert log["accuracy"] == (scores.argmax(1) == labels).double().mean()
+        own = torch.cosine_similarity(embeddings, loss.weight[labels])
+        torch.testing.assert_close(log["target_angle"], own.acos().mean().detach())
+
+
+@each_structure
+def test_order_of_the_batch_does_not_matter(structure: Structure) -> None:
+    loss = make(*structure)
+    embeddings, labels = batch()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loss(embeddings[order], labels[order]), loss(embeddings, labels))
+
+
+@each_structure
+def test_half_precision_is_computed_in_float32(structure: Structure) -> None:
+    loss = make(*structure, dtype=torch.float32)
+    embeddings, labels = batch(dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(embeddings, labels)
+        scores = loss.logits(embeddings)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(embeddings.float(), labels), rtol=0, atol=0)
+    if scores is not None:
+        torch.testing.assert_close(scores, loss.logits(embeddings.float()), rtol=0, atol=0)
+
+
+@each_structure
+def test_initialisation_is_the_generators(structure: Structure) -> None:
+    first, same, other = (make(*structure, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    if "weight" in first:
+        assert not torch.equal(first["weight"], other["weight"])
+
+
+@each_structure
+def test_reset_returns_to_the_start(structure: Structure) -> None:
+    loss = make(*structure, seed=3)
+    start = copy.deepcopy(loss.state_dict())
+    with torch.no_grad():
+        loss.after_step(*batch())
+        for parameter in loss.parameters():
+            parameter.add_(1.0)
+    loss.reset_parameters(torch.Generator().manual_seed(3))
+    for key, value in loss.state_dict().items():
+        torch.testing.assert_close(value, start[key], rtol=1e-6, atol=1e-6, msg=key)
+
+
+@each_classifier
+def test_initial_weight_rows_have_the_given_length(structure: Structure) -> None:
+    generator = torch.Generator().manual_seed(0)
+    loss: Any = build(
+        *structure, num_classes=7, embedding_dim=3, weight_norm=2.5, generator=generator
+    )
+    torch.testing.assert_close(loss.weight.norm(dim=1).detach(), torch.full((7,), 2.5))
+    assert torch.linalg.matrix_rank(loss.weight) == 3
+
+
+@each_classifier
+@given(smoothing=st.floats(0.0, 0.99), seed=st.integers(0, 100))
+@settings(max_examples=10, deadline=None)
+def test_label_smoothing_is_torchs(structure: Structure, smoothing: float, seed: int) -> None:
+    """On the logits with margin: what smoothing adds is what it adds in torch."""
+    name, hyper = structure
+    sharp, smooth = (make(name, hyper, label_smoothing=e) for e in (0.0, smoothing))
+    embeddings, labels = batch(seed=seed)
+    per_sample = smooth.per_sample
+    seen: list[Tensor] = []
+
+    def spy(logits: Tensor, labels: Tensor) -> Tensor:
+        seen.append(logits)
+        return per_sample(logits, labels)
+
+    smooth.per_sample = spy
+    got = smooth(embeddings, labels) - sharp(embeddings, labels)
+    (logits,) = seen
+    reference = torch.nn.functional.cross_entropy
+    expected = reference(logits, labels, label_smoothing=smoothing) - reference(logits, labels)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "hyper", "reference"),
+    [
+        ("cosface", {"margin": 0.0, "scale": 8.0}, "norm_softmax"),
+        *(
+            (
+                "arcface",
+                {"margin": 0.0, "scale": 8.0, "rule": rule, "gradient": mode},
+                "norm_softmax",
+            )
+            for rule in ("linear", "easy", "none", "clip")
+            for mode in ("exact", "straight_through")
+        ),
+        ("center", {"center_weight": 0.0}, "softmax"),
+    ],
+)
+def test_without_margin(name: str, hyper: dict[str, Value], reference: str) -> None:
+    loss = make(name, hyper)
+    plain = make(reference, {"scale": 8.0} if reference == "norm_softmax" else {})
+    embeddings, labels = batch()
+    results = []
+    for each in (loss, plain):
+        x = embeddings.clone().requires_grad_()
+        value = each(x, labels)
+        value.backward()
+        results.append((value.detach(), x.grad, each.weight.grad, each.logits(embeddings).detach()))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_sphereface_with_margin_1_is_softmax_with_unit_weights_and_no_bias() -> None:
+    loss, plain = make("sphereface", {"margin": 1}), make("softmax")
+    embeddings, labels = batch()
+    torch.testing.assert_close(loss(embeddings, labels), plain(embeddings, labels))
+    torch.testing.assert_close(loss.logits(embeddings), plain.logits(embeddings))
