@@ -75,9 +75,16 @@ def data(options: argparse.Namespace) -> None:
     for experiment in seeds.values():
         split = split_of(experiment, image_set)  # fails now, not in the middle of a study
     log.info(
-        "%s: %d images of %d classes; seed %d trains on %d images of %d known classes",
-        image_set.name, len(image_set.labels), len(image_set.class_names), experiment.seed, len(split.train), len(split.known_classes),
-    )  # fmt: skip
+        "%s: %d images of %d classes",
+        image_set.name,
+        len(image_set.labels),
+        len(image_set.class_names),
+    )
+    log.info(
+        "each seed trains on about %d images of %d known classes",
+        len(split.train),
+        len(split.known_classes),
+    )
 
 
 def train(options: argparse.Namespace) -> int:

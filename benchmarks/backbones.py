@@ -91,7 +91,7 @@ def _block(inputs: int, outputs: int, activation: str, *, stride: int = 1) -> li
 
 
 def conv3(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
-    """Three 3x3 convolutions of stride 2 with 16, 32, 64 filters; the default on a CPU (0.6 M multiply-adds at 28x28)."""
+    """Three 3x3 convolutions of stride 2 (16, 32, 64 filters): the default on a CPU, 0.6 M multiply-adds at 28x28."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((channels, 16), (16, 32), (32, 64)):
         layers += _block(inputs, outputs, activation, stride=2)
@@ -100,7 +100,7 @@ def conv3(channels: int, image_size: int, activation: str) -> tuple[nn.Module, i
 
 
 def conv4(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
-    """The few-shot net: four 3x3 convolutions with 64 filters, each followed by 2x2 max pooling (Vinyals et al. 2016)."""
+    """The few-shot net: four 3x3 convolutions with 64 filters and 2x2 max pooling each (Vinyals et al. 2016)."""
     layers: list[nn.Module] = []
     for inputs in (channels, 64, 64, 64):
         layers += [*_block(inputs, 64, activation), nn.MaxPool2d(2)]
@@ -109,7 +109,7 @@ def conv4(channels: int, image_size: int, activation: str) -> tuple[nn.Module, i
 
 
 def lenet_plus_plus(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
-    """LeNets++ of the center-loss paper (Wen et al. 2016, Table 1): pairs of 5x5 convolutions (32, 64, 128), PReLU, no batch norm."""
+    """LeNets++ (Wen et al. 2016, Table 1): pairs of 5x5 convolutions with 32, 64, 128 filters, no batch norm."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
         stem = PatchConv2d if inputs <= STEM_CHANNELS else nn.Conv2d

@@ -31,8 +31,8 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             if self.current.exists():
-                os.replace(self.current, self.previous)
-            os.replace(temporary, self.current)
+                self.current.replace(self.previous)
+            temporary.replace(self.current)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -9,19 +9,63 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from benchmarks.errors import ConfigError
-from benchmarks.experiment import STACKED_RECIPE
+from benchmarks.experiment import STACKED_RECIPE, canonical
 from losses import catalog
 
 SCHEMA_PATH = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
+
+# What the results folder holds beside the studies: no study may have such a name.
+RESERVED = ("cache", "checkpoints", "locks", "mlartifacts", "runs")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: ``1e-3`` is a number, and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _is_number(_: Any, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(_: Any, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# Stricter than JSON Schema: 2.0 is no number of epochs, and neither NaN nor infinity is a learning rate.
+_Validator = jsonschema.validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": _is_number, "integer": _is_integer}
+    ),
+)
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,7 +86,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     ConfigError : the file is missing, not YAML, or says something that is not allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)  # a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -52,7 +96,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     config = _merge(content, overrides or {})
     config.setdefault("study", path.stem)
     schema = yaml.safe_load(SCHEMA_PATH.read_text())
-    problems = [_explain(error) for error in Draft202012Validator(schema).iter_errors(config)]
+    problems = [_explain(error) for error in _Validator(schema).iter_errors(config)]
     if not problems:
         config = _with_defaults(config, schema)
         problems = list(_problems(config))
@@ -96,7 +140,10 @@ def varying(config: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _blocks(blocks: Any) -> list[dict[str, Any]]:
-    return [block or {} for block in (blocks if isinstance(blocks, list) else [blocks])]
+    return [
+        {} if block is None else block
+        for block in (blocks if isinstance(blocks, list) else [blocks])
+    ]
 
 
 def _product(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -166,10 +213,15 @@ def _describe(rule: Mapping[str, Any]) -> str:
 
 def _problems(config: Mapping[str, Any]) -> Iterator[str]:
     """What the schema cannot say: catalogs, combinations, duplicates."""
+    if config["study"] in RESERVED:
+        yield f"study: {config['study']!r} names a folder of the results itself (allowed: any other name than {', '.join(RESERVED)})"
     recipe = config["recipe"]
     schema = yaml.safe_load(SCHEMA_PATH.read_text())["properties"]["recipe"]
     readable = True
     for name, blocks in config["losses"].items():
+        if blocks == []:
+            yield f"losses.{name}: an empty list leaves nothing to run"
+            readable = False
         for number, block in enumerate(_blocks(blocks)):
             where = f"losses.{name}" + (f"[{number}]" if isinstance(blocks, list) else "")
             if not isinstance(block, dict):
@@ -186,6 +238,9 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                 readable = False
                 continue
             for key, value in own.items():
+                if value == []:
+                    yield f"{where}.recipe.{key}: an empty list leaves nothing to run"
+                    readable = False
                 if key not in STACKED_RECIPE:
                     near = difflib.get_close_matches(str(key), STACKED_RECIPE, n=1)
                     yield (
@@ -196,7 +251,7 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                     readable = False
                     continue
                 for item in value if isinstance(value, list) else [value]:
-                    for error in Draft202012Validator(schema["properties"][key]).iter_errors(item):
+                    for error in _Validator(schema["properties"][key]).iter_errors(item):
                         yield f"{where}.recipe.{key}: {error.message}"
                         readable = False
             try:
@@ -223,7 +278,7 @@ def _duplicates(config: Mapping[str, Any]) -> Iterator[str]:
     seen: set[str] = set()
     for name, hyper, recipe in loss_points(config):
         own = {**hyper, **{key: recipe[key] for key in STACKED_RECIPE}}
-        text = f"{name} {own}"
+        text = canonical([name, own])
         if text in seen:
             shown = ", ".join(f"{key}={value}" for key, value in hyper.items())
             yield f"losses.{name}: the grid has the point ({shown}) more than once"

@@ -43,5 +43,5 @@ def evaluate_run(
                 temporary / "metrics.json",
                 {"evaluation": evaluation, "metrics": metrics, "notes": notes},
             )
-            np.savez(temporary / "curves.npz", allow_pickle=False, **curves)  # type: ignore[arg-type]
+            np.savez(temporary / "curves.npz", allow_pickle=False, **curves)
     return folder

@@ -79,7 +79,7 @@ class Experiment:
 
     @property
     def layout(self) -> str:
-        """Equal for experiments whose tensors have the same shapes and the same number of steps: one stack can hold them."""
+        """Equal for experiments that one stack can hold: tensors of the same shapes, the same number of steps."""
         shape = {
             key: value
             for key, value in self.recipe.items()

@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -43,7 +43,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
-        os.rename(temporary, path)
+        temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -29,7 +29,7 @@ class EpochLog:
         self.steps += 1
 
     def rows(self, stack: Stack, epoch: int, factors: Sequence[float]) -> list[Row]:
-        """One row a member: means over the epoch (`non_finite`: the number of steps), angles in degrees, None where not finite."""
+        """One row a member: means over the epoch (`non_finite`: steps), angles in degrees, None where not finite."""
         moved = stack.weights_moved()
         names: list[tuple[str, ...]] = []
         for group in stack.groups:
@@ -56,7 +56,7 @@ class EpochLog:
 
 
 def evaluation_arrays(scores: Tensor, known_classes: Tensor) -> dict[str, Tensor]:
-    """The best classes (b, <= 5) as the data set's class ids, their scores, and the log-sum-exp of all (b,), of scores (b, C)."""
+    """Of scores (b, C): the best classes (b, <= 5) as ids of the data set, their scores, the log-sum-exp (b,)."""
     top = scores.topk(min(5, scores.shape[1]), dim=1)
     return {
         "top_classes": known_classes[top.indices].to(torch.int32),

@@ -322,7 +322,7 @@ class Stack:
         self.optimizer.restore(state["optimizer"])
 
     def weights_moved(self) -> list[float | None]:
-        """For each member how far its class weights moved (see `LossGroup.weights_moved`), None without class weights."""
+        """For each member how far its class weights moved (`LossGroup.weights_moved`), None without any."""
         moved: list[float | None] = []
         for group in self.groups:
             values = group.weights_moved()

@@ -1,4 +1,4 @@
-"""A study: from one config file to experiments and stacks. Imports no torch: 10,000 experiments are planned in seconds."""
+"""A study: from one config file to experiments and stacks. Imports no torch: thousands are planned in seconds."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def _experiments(config: Mapping[str, Any]) -> tuple[list[Experiment], str]:
     smallest = SMALLEST_IMAGE.get(config["backbone"]["name"], 1)
     if description.image_size < smallest:
         raise ConfigError(
-            f"backbone.name: {config['backbone']['name']!r} needs images of at least {smallest} pixels, {name!r} has {description.image_size}"
+            f"backbone.name: {config['backbone']['name']!r} needs images of at least {smallest} pixels, "
+            f"those of {name!r} have {description.image_size}"
         )
     known, _, _ = class_counts(SplitSpec(**split), description)
     if config["recipe"]["sampler"] != "shuffled":
@@ -165,7 +166,7 @@ def _check_balanced(config: Mapping[str, Any], known: int) -> None:
 def _stacks(
     experiments: list[Experiment], size: int | str, device: str
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Experiments of one layout, those of one seed together (they share batches), cut into stacks of nearly equal size."""
+    """Experiments of one layout, one seed together (they share batches), cut into stacks of nearly equal size."""
     layouts: dict[str, list[Experiment]] = {}
     for experiment in experiments:
         layouts.setdefault(experiment.layout, []).append(experiment)

@@ -59,7 +59,7 @@ def load(
 
 def _open(folder: Path, description: Description) -> ImageSet | None:
     """The cached data set, or None if it is absent or damaged."""
-    if not folder.is_dir():
+    if not (folder / MANIFEST).exists():  # the folder alone may have been made by a scheduler
         return None
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

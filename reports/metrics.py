@@ -44,7 +44,6 @@ _KNOWN = {
 _TAR = re.compile(r"verification/tar_at_far_(?P<far>[0-9.e+-]+)$")
 _ACHIEVED = re.compile(r"verification/achieved_far_(?P<far>[0-9.e+-]+)$")
 _ORDER = ("closed_set/", "verification/eer", "verification/tar", "retrieval/", "")
-_SUPPORT = ("verification/genuine_pairs", "verification/impostor_pairs")
 
 
 def metric(name: str) -> Metric:
@@ -93,17 +92,6 @@ def scores(names: Iterable[str]) -> list[str]:
         return group, -float(far["far"]) if far else 0.0, "" if name == "closed_set/top1" else name
 
     return sorted(found, key=place)
-
-
-def others(names: Iterable[str]) -> list[str]:
-    """Of these metric names those without a direction that stand behind the scores (achieved FAR,
-    unlisted ones).
-    """
-    return sorted(
-        n
-        for n in names
-        if not n.startswith(VALIDATION) and metric(n).higher_is_better is None and n not in _SUPPORT
-    )
 
 
 def _far_text(text: str) -> str:

@@ -169,7 +169,7 @@ def _raw(entry: Entry) -> list[str]:
 
 def _float(value: float) -> str:
     # Ten digits: more than the data carries, fewer than the last bits that differ between machines.
-    return "" if math.isnan(value) else f"{value:.10g}"
+    return "" if math.isnan(value) else f"{round(value, 14) + 0.0:.10g}"
 
 
 def _markdown_entry(entry: Entry) -> str:

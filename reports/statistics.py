@@ -168,7 +168,8 @@ def compare_with_best(
 
     Returns
     -------
-    Comparison, in the order of the cells; ``best`` is None where no cell has a value.
+    Comparison, in the order of the cells; ``best`` is None where no cell has a value; of
+    equal means the first is best.
     """
     table = np.asarray(values, dtype=float)
     counts = np.sum(~np.isnan(table), axis=1)
@@ -178,7 +179,7 @@ def compare_with_best(
     if len(candidates) == 0:
         return Comparison(None, marks, differences, np.full(len(table), np.nan))
     means = np.array([mean_interval(table[cell]).mean for cell in candidates])
-    best = int(candidates[np.argmax(means if higher_is_better else -means)])
+    best = int(candidates[np.argmax(np.round(means if higher_is_better else -means, 12))])
     raw = np.full(len(table), np.nan)
     for cell in np.flatnonzero(counts):
         if cell != best:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,16 +13,16 @@ import pytest
 from reports.collect import cell_label, collect, write_results
 from reports.errors import ReportError
 from reports.selection import select
-from tests.reports.fake_results import quality, write_json, write_tree
+from tests.reports.fake_results import Tree, quality, write_json, write_tree
 
 ARCFACE = {"arcface": {"margin": [0.1, 0.3, 0.5], "scale": [16.0, 32.0]}}
 
 
-def never(*_):
+def never(*_: object) -> tuple[str, str | None]:
     return "finished", None
 
 
-def test_one_row_per_experiment_whatever_became_of_it(tmp_path):
+def test_one_row_per_experiment_whatever_became_of_it(tmp_path: Path) -> None:
     tree = write_tree(tmp_path)
     study = collect(tree.plan, tree.runs)
     assert len(study.frame) == 32 * 5
@@ -47,14 +49,14 @@ def test_one_row_per_experiment_whatever_became_of_it(tmp_path):
     assert np.isnan(lost["verification/eer"])
 
 
-def test_refused_values_keep_their_note(tmp_path):
+def test_refused_values_keep_their_note(tmp_path: Path) -> None:
     study = collect(*_paths(write_tree(tmp_path, grid={"triplet": {}}, seeds=1)))
     notes = study.notes.set_index("metric")["note"]
     assert notes["closed_set/top1"] == "the loss has no classifier"
     assert "fewer than 10 false accepts" in notes["verification/tar_at_far_1e-04"]
 
 
-def test_by_seed_is_in_the_order_of_seeds(tmp_path):
+def test_by_seed_is_in_the_order_of_seeds(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid=ARCFACE, seeds=3, fates=never)
     study = collect(tree.plan, tree.runs)
     found = study.by_seed("verification/eer", ["arcface m=0.5 s=16", "arcface m=0.1 s=32"])
@@ -64,7 +66,7 @@ def test_by_seed_is_in_the_order_of_seeds(tmp_path):
         assert found[row].tolist() == [quality("arcface", settings, seed)[1] for seed in range(3)]
 
 
-def test_varying_recipe_key_becomes_column_and_label(tmp_path):
+def test_varying_recipe_key_becomes_column_and_label(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid={"arcface": {"margin": [0.3]}}, seeds=2)
     plan = json.loads(tree.plan.read_text())
     for experiment in plan["experiments"]:
@@ -75,14 +77,14 @@ def test_varying_recipe_key_becomes_column_and_label(tmp_path):
     assert list(study.frame["cell"]) == ["arcface lr=0.1", "arcface lr=0.05"]
 
 
-def test_finished_without_evaluation_is_said(tmp_path):
+def test_finished_without_evaluation_is_said(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid={"softmax": {}}, seeds=2)
     (tree.run("softmax", 1) / "evaluations" / "e0" / "metrics.json").unlink()
     frame = collect(tree.plan, tree.runs).frame
     assert frame["reason"].iloc[1] == "not evaluated: no metrics of evaluation e0"
 
 
-def test_results_files(tmp_path):
+def test_results_files(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid=ARCFACE, seeds=2)
     study = collect(tree.plan, tree.runs)
     parquet, csv = write_results(study, tmp_path / "one")
@@ -97,7 +99,7 @@ def test_results_files(tmp_path):
     ("content", "words"),
     [(None, "cannot be read"), ("{", "not JSON"), ('{"experiments": []}', "no experiments")],
 )
-def test_bad_plan_is_explained(tmp_path, content, words):
+def test_bad_plan_is_explained(tmp_path: Path, content: str | None, words: str) -> None:
     plan = tmp_path / "plan.json"
     if content is not None:
         plan.write_text(content)
@@ -106,20 +108,20 @@ def test_bad_plan_is_explained(tmp_path, content, words):
     assert str(plan) in str(caught.value)
 
 
-def test_unknown_status_is_an_error(tmp_path):
+def test_unknown_status_is_an_error(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid={"softmax": {}}, seeds=1)
     write_json(tree.run("softmax", 0) / "result.json", {"status": "great"})
     with pytest.raises(ReportError, match="'great'"):
         collect(tree.plan, tree.runs)
 
 
-def test_cell_label():
+def test_cell_label() -> None:
     assert cell_label("softmax", {}) == "softmax"
     label = cell_label("triplet", {"soft_margin": True, "margin": 0.25, "rule": "easy"})
     assert label == "triplet soft_margin=true m=0.25 rule=easy"
 
 
-def test_selection_follows_validation_not_test(tmp_path):
+def test_selection_follows_validation_not_test(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid=ARCFACE, seeds=3, fates=never)
     # The best test setting (m=0.3 s=32) is made bad on validation images.
     for seed in range(3):
@@ -137,7 +139,7 @@ def test_selection_follows_validation_not_test(tmp_path):
     assert "validation" in chosen.rule
 
 
-def test_without_validation_every_cell_is_compared(tmp_path):
+def test_without_validation_every_cell_is_compared(tmp_path: Path) -> None:
     study = collect(*_paths(write_tree(tmp_path, grid=ARCFACE, seeds=2, validation=False)))
     chosen = select(study)
     assert chosen.criterion is None
@@ -145,7 +147,7 @@ def test_without_validation_every_cell_is_compared(tmp_path):
     assert len(chosen.cells) == 6
 
 
-def test_closed_set_study_is_chosen_by_closed_set_validation(tmp_path):
+def test_closed_set_study_is_chosen_by_closed_set_validation(tmp_path: Path) -> None:
     study = collect(*_paths(write_tree(tmp_path, grid=ARCFACE, seeds=3, open_set=False)))
     chosen = select(study)
     assert chosen.criterion == "validation/closed_set/ncm_top1"
@@ -153,8 +155,8 @@ def test_closed_set_study_is_chosen_by_closed_set_validation(tmp_path):
     assert chosen.cells == [means.idxmax()]
 
 
-def test_a_cell_that_lost_seeds_cannot_win(tmp_path):
-    def fates(_, settings, seed):
+def test_a_cell_that_lost_seeds_cannot_win(tmp_path: Path) -> None:
+    def fates(_: object, settings: Mapping[str, float], seed: int) -> tuple[str, str | None]:
         lost = settings["margin"] == 0.3 and seed > 0
         return ("diverged", "not finite") if lost else ("finished", None)
 
@@ -162,12 +164,12 @@ def test_a_cell_that_lost_seeds_cannot_win(tmp_path):
     assert "m=0.3" not in select(study).cells[0]
 
 
-def test_choice_at_the_edge_of_the_grid_is_flagged(tmp_path):
+def test_choice_at_the_edge_of_the_grid_is_flagged(tmp_path: Path) -> None:
     grid = {"arcface": {"margin": [0.3, 0.5, 0.8], "scale": [16.0, 32.0]}}
     chosen = select(collect(*_paths(write_tree(tmp_path, grid=grid, fates=never))))
     assert chosen.cells == ["arcface m=0.3 s=32"]
     assert chosen.edges == {"arcface m=0.3 s=32": ["margin"]}  # two scales have no inside
 
 
-def _paths(tree):
+def _paths(tree: Tree) -> tuple[Path, Path]:
     return tree.plan, tree.runs
