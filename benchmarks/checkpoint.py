@@ -7,11 +7,21 @@ import os
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 log = logging.getLogger(__name__)
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        # torch hides the reason, a full disk say, behind an error of its own.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 class Checkpoints:
@@ -27,7 +37,7 @@ class Checkpoints:
         temporary = self.folder / f".writing.{os.getpid()}"
         try:
             with temporary.open("wb") as file:
-                torch.save(state, file)
+                _save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
             if self.current.exists():

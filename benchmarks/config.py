@@ -214,7 +214,10 @@ def _describe(rule: Mapping[str, Any]) -> str:
 def _problems(config: Mapping[str, Any]) -> Iterator[str]:
     """What the schema cannot say: catalogs, combinations, duplicates."""
     if config["study"] in RESERVED:
-        yield f"study: {config['study']!r} names a folder of the results itself (allowed: any other name than {', '.join(RESERVED)})"
+        yield (
+            f"study: {config['study']!r} names a folder of the results itself "
+            f"(allowed: any other name than {', '.join(RESERVED)})"
+        )
     recipe = config["recipe"]
     schema = yaml.safe_load(SCHEMA_PATH.read_text())["properties"]["recipe"]
     readable = True

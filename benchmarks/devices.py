@@ -20,6 +20,16 @@ def visible_gpus() -> int:
     return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
 
 
+def gpu_memory_gib() -> int:
+    """Memory of the smallest visible GPU in GiB; 16 where it cannot be asked."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        listing = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+        return max(1, min(int(mebibytes) for mebibytes in listing) // 1024)
+    except (OSError, subprocess.CalledProcessError, ValueError):
+        return 16
+
+
 def resolve_device(wanted: str) -> str:
     """``cpu`` or ``cuda`` for a study's `device` (``auto``: a GPU where there is one).
 

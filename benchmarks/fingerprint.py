@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # What decides the numbers of a trained model, the loss itself apart. Loaders are covered by the data's checksum.
 ENGINE = (
     "benchmarks/backbones.py",
+    "benchmarks/data.py",
+    "benchmarks/history.py",
     "benchmarks/optim.py",
     "benchmarks/seeds.py",
     "benchmarks/stack.py",
@@ -26,6 +28,7 @@ ENGINE = (
     "datasets/augment.py",
     "datasets/batches.py",
     "datasets/splits.py",
+    "losses/build.py",
 )
 PROTOCOLS = "benchmarks/protocols"
 

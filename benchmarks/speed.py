@@ -95,8 +95,8 @@ def _compare(options: argparse.Namespace) -> list[dict[str, Any]]:
             cores,
         ),
     }
-    if options.device == "cuda":
-        ways["one stack after the other"] = ([{"stack": part} for part in stacks], 1)
+    alone = [{"stack": part, "threads": 0} for part in stacks]
+    ways[f"stacks of {options.stack}, one after the other, default threads"] = (alone, 1)
     _run(options, [{"stack": grid[:1], "prepare": True}], 1)
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for _, (name, (jobs, parallel)) in itertools.product(range(options.repeats), ways.items()):
@@ -189,7 +189,8 @@ def _stack(members: list[Any], data: Any, device: Any, threads: int) -> tuple[in
     from benchmarks.memory import keep_freed_memory
     from benchmarks.stack import Stack
 
-    torch.set_num_threads(threads)
+    if threads:
+        torch.set_num_threads(threads)
     keep_freed_memory()
     _, channels, size, _ = data.images.shape
     stack = Stack(
@@ -245,9 +246,10 @@ def _usual(members: list[Any], data: Any, device: Any, threads: int) -> tuple[in
     )
     if item.loss["name"] == "softmax":
         head: Any = torch.nn.Linear(dim, classes)
-        loss: Any = lambda embeddings, target: torch.nn.functional.cross_entropy(
-            head(embeddings), target
-        )
+
+        def loss(embeddings: Any, target: Any) -> Any:
+            return torch.nn.functional.cross_entropy(head(embeddings), target)
+
     elif item.loss["name"] == "norm_softmax":
         head = loss = peers.NormalizedSoftmaxLoss(classes, dim, temperature=1 / hyper["scale"])
     else:

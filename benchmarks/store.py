@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from benchmarks.experiment import Experiment
 from benchmarks.files import file_hash, new_folder, write_json
@@ -76,7 +76,8 @@ class RunStore:
             if record.arrays is not None:
                 np.savez(temporary / "embeddings.npz", allow_pickle=False, **record.arrays)
             if record.tensors is not None:
-                save_file(dict(record.tensors), temporary / "model.safetensors")
+                # Not save_file: on a full disk it raises an error that is no OSError.
+                (temporary / "model.safetensors").write_bytes(save(dict(record.tensors)))
             files = {path.name: file_hash(path) for path in sorted(temporary.iterdir())}
             content = {
                 "id": experiment.id,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import config as study_config
-from benchmarks.devices import resolve_device
+from benchmarks.devices import gpu_memory_gib, resolve_device
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment, content_hash
 from benchmarks.fingerprint import engine_fingerprint, loss_fingerprint, protocols_fingerprint
@@ -17,8 +17,9 @@ from datasets import registry
 from datasets.errors import DataError
 from datasets.splits import SplitSpec, class_counts
 
-# Most members of one stack. CPU: measured (docs/engine.md); GPU: until the engine sizes stacks by free memory.
-STACK_SIZE = {"cpu": 8, "cuda": 64}
+# Members of a stack where the study does not say: on a CPU more give no more speed (docs/speed.md); on a GPU one
+# a GiB of its memory, and a stack that does not fit is halved in training.
+CPU_STACK = 8
 
 # Smaller images leave nothing after the backbone's poolings.
 SMALLEST_IMAGE = {"conv4": 16, "lenet_plus_plus": 8}
@@ -183,5 +184,5 @@ def _stack_size(experiments: int, size: int | str, device: str) -> int:
     if size != "auto":
         return int(size)
     if device == "cuda":
-        return STACK_SIZE["cuda"]
-    return min(STACK_SIZE["cpu"], max(1, -(-experiments // (os.cpu_count() or 1))))
+        return gpu_memory_gib()
+    return min(CPU_STACK, max(1, -(-experiments // (os.cpu_count() or 1))))

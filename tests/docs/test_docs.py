@@ -1,0 +1,361 @@
+"""The documentation says what the code does: keys and defaults, links, commands, examples."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks import __main__ as command_line
+from benchmarks import config as study_config
+from benchmarks.protocols import PROTOCOLS
+from datasets.registry import DATASETS
+from losses import catalog
+from losses.catalog import CATALOG
+
+ROOT = Path(__file__).resolve().parents[2]
+SKIPPED = {".venv", "data", "results", "node_modules"}  # and whatever begins with a dot
+SCHEMA = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text(encoding="utf-8"))
+
+
+def documents() -> list[Path]:
+    """Every Markdown file of the checkout."""
+    return sorted(
+        path
+        for path in ROOT.rglob("*.md")
+        if not any(
+            part in SKIPPED or part.startswith(".") for part in path.relative_to(ROOT).parts[:-1]
+        )
+    )
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+each_document = pytest.mark.parametrize("path", documents(), ids=name_of)
+
+
+# --- tables against the schema, the catalog and the registries ---------------------------------
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def rows(path: Path) -> set[tuple[str, ...]]:
+    """The rows of all tables of a document."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {tuple(cells(line)) for line in lines if line.startswith("|")}
+
+
+def bounds(rule: dict[str, Any]) -> str:
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    return "".join(f", {sign} {rule[key]}" for key, sign in signs.items() if key in rule)
+
+
+def allowed(rule: dict[str, Any]) -> str:
+    """The values that a rule of the schema allows, as the table writes them."""
+    if "anyOf" in rule:
+        return "; or ".join(allowed(choice) for choice in rule["anyOf"])
+    if "const" in rule:
+        return f"`{rule['const']}`"
+    if "enum" in rule:
+        return ", ".join(f"`{choice}`" for choice in rule["enum"])
+    kind = rule["type"]
+    if isinstance(kind, list):
+        one, _ = kind
+        return f"{allowed({**rule, 'type': one})}; or `null`"
+    if kind == "array":
+        return f"list of: {allowed(rule['items'])}"
+    if kind == "string" and "pattern" in rule:
+        return f"text like `{rule['pattern']}`"
+    names = {"integer": "whole number", "number": "number", "object": "mapping", "string": "text"}
+    return names[kind] + bounds(rule)
+
+
+def default(rule: dict[str, Any], required: bool) -> str:
+    """A default as the table writes it."""
+    if required:
+        return "required"
+    if "default" not in rule:
+        return "–"
+    value = rule["default"]
+    return f"`{value}`" if value and isinstance(value, str) else f"`{json.dumps(value)}`"
+
+
+def keys(schema: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:
+    """Key, default and allowed values of every key of the schema."""
+    for key, rule in schema.get("properties", {}).items():
+        yield f"`{above}{key}`", default(rule, key in schema.get("required", ())), allowed(rule)
+        yield from keys(rule, f"{above}{key}.")
+
+
+def test_every_key_of_a_study_file_stands_in_the_guide_as_in_the_schema() -> None:
+    found = {row[:3]: row for row in rows(ROOT / "config" / "README.md") if len(row) == 4}
+    expected = set(keys(SCHEMA))
+    missing = ["| " + " | ".join(row) + " | … |" for row in sorted(expected - found.keys())]
+    assert not missing, "config/README.md lacks these rows:\n" + "\n".join(missing)
+    assert all(len(found[row][3]) > 15 for row in expected), "a key without an explanation"
+    known = {row[0] for row in expected}
+    gone = {row for row in found if re.fullmatch(r"`[a-z_.]+`", row[0]) and row[0] not in known}
+    assert not gone, f"config/README.md explains keys that there are not: {sorted(gone)}"
+
+
+def hyperparameter_rows() -> Iterator[tuple[str, ...]]:
+    for loss in CATALOG.values():
+        if not loss.hyperparameters:
+            yield f"`{loss.name}`", "none", "", "", "", loss.title
+        for item in loss.hyperparameters:
+            if item.choices:
+                legal = ", ".join(f"`{choice}`" for choice in item.choices)
+            elif isinstance(item.default, bool):
+                legal = "`true`, `false`"
+            else:
+                legal = f"{item.low:g} … {item.high:.5g}"
+            meaning = item.meaning
+            if item.only_if:
+                meaning += f" (only with `{item.only_if[0]}: {json.dumps(item.only_if[1])}`)"
+            shown = item.default if isinstance(item.default, str) else json.dumps(item.default)
+            yield f"`{loss.name}`", f"`{item.name}`", item.unit, f"`{shown}`", legal, meaning
+
+
+def test_every_loss_and_hyperparameter_stands_in_the_guide_as_in_the_catalog() -> None:
+    found = {row for row in rows(ROOT / "config" / "README.md") if len(row) == 6}
+    expected = set(hyperparameter_rows())
+    missing = ["| " + " | ".join(row) + " |" for row in hyperparameter_rows() if row not in found]
+    assert not missing, "config/README.md lacks these rows:\n" + "\n".join(missing)
+    gone = {row for row in found - expected if row[0].startswith("`")}
+    assert not gone, f"config/README.md has rows that the catalog has not: {sorted(gone)}"
+
+
+def test_every_data_set_stands_in_the_guide_as_in_the_registry() -> None:
+    path = ROOT / "docs" / "data.md"
+    found = {row[:6] for row in rows(path) if len(row) == 7}
+    for entry in DATASETS.values():
+        facts = entry.facts
+        expected = (
+            f"`{entry.name}`",
+            f"{facts.images:,}" if facts else "yours",
+            f"{facts.classes:,}" if facts else "yours",
+            f"{facts.smallest_class:,}" if facts else "yours",
+            " / ".join(f"{n:,}" for n in facts.given_classes)
+            if facts and facts.given_classes
+            else ("by folders" if facts is None else "–"),
+            ", ".join(
+                f"`{key}`" + ("" if option.default is None else f" ({option.default})")
+                for key, option in entry.options.items()
+            )
+            or "none",
+        )
+        assert expected in found, f"docs/data.md lacks: | {' | '.join(expected)} | … |"
+
+
+def test_every_protocol_has_its_section() -> None:
+    text = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    for name, protocol in PROTOCOLS.items():
+        assert f"\n## `{name}`" in text, name
+        assert (
+            f"{protocol.classes} classes" in text.partition(f"\n## `{name}`")[2].split("\n## ")[0]
+        )
+
+
+# --- links -------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ +(.+)$", without_blocks(text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def without_blocks(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@each_document
+def test_links_lead_somewhere(path: Path) -> None:
+    text = without_blocks(path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        aim = path.parent / file if file else path
+        if "results/" in target:  # what a study writes
+            continue
+        assert aim.exists(), f"{name_of(path)}: {target} is not there"
+        if anchor:
+            assert anchor in anchors(aim.read_text(encoding="utf-8")), f"{name_of(path)}: {target}"
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+def blocks(path: Path, *languages: str) -> list[str]:
+    """The fenced blocks of these languages."""
+    found = re.findall(
+        r"^ *```(\w*)\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return [body for language, body in found if language in languages]
+
+
+def commands() -> Iterator[Any]:
+    """Every command line of a shell block, in words, without the variables before it."""
+    for path in documents():
+        for body in blocks(path, "", "bash", "sh", "shell", "console"):
+            for line in body.replace("\\\n", " ").splitlines():
+                try:
+                    words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+                except ValueError:
+                    continue  # not a command line
+                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                    words = words[1:]
+                for end, word in enumerate(words):
+                    if word in ("&&", "|", ";", ">"):
+                        words = words[:end]
+                        break
+                name = Path(words[0]).name if words else ""
+                if name in ("snakemake", "make") or words[1:2] == ["-m"]:
+                    arguments = [name, *words[1:]]
+                    yield pytest.param(arguments, id=f"{name_of(path)}: {' '.join(arguments)}")
+
+
+@pytest.mark.parametrize("words", commands())
+def test_commands_are_such_as_the_programs_take(words: list[str]) -> None:
+    if words[0] == "make":
+        check_make(words[1:])
+    elif words[0] == "snakemake":
+        check_snakemake(words[1:])
+    elif words[2] == "benchmarks":
+        with pytest.raises(SystemExit) if {"-h", "--help"} & set(words) else no_error():
+            command_line._parser().parse_args(words[3:])
+    elif words[2] == "reports":
+        options = [word.partition("=")[0] for word in words[3:] if word.startswith("--")]
+        assert not [option for option in options if option not in help_of("reports")]
+    elif words[2] == "pytest":
+        for word in words[3:]:
+            if word.startswith("tests"):
+                assert (ROOT / word.partition("::")[0]).exists(), word
+    elif words[2].startswith("benchmarks."):
+        file = ROOT.joinpath(*words[2].split(".")).with_suffix(".py")
+        assert file.is_file(), f"{words[2]} is not there"
+        options = [word.partition("=")[0] for word in words[3:] if word.startswith("--")]
+        assert not [option for option in options if option not in help_of(words[2])]
+
+
+def no_error() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+_HELP: dict[str, str] = {}
+
+
+def help_of(module: str) -> str:
+    if module not in _HELP:
+        command = [sys.executable, "-m", module, "--help"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        _HELP[module] = done.stdout
+    return _HELP[module]
+
+
+def check_make(words: list[str]) -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", text, flags=re.MULTILINE))
+    variables = set(re.findall(r"^(\w+) \?=", text, flags=re.MULTILINE))
+    variables |= set(re.findall(r"\$\(or \$\((\w+)\)", text))
+    for word in words:
+        name, sign, _ = word.partition("=")
+        assert name in (variables if sign else targets), f"make {word}"
+
+
+def check_snakemake(words: list[str]) -> None:
+    from snakemake.cli import get_argument_parser, parse_config
+
+    given = get_argument_parser().parse_args(words)
+    settings = parse_config(given.config) if given.config else {}
+    unknown = set(settings) - set(SCHEMA["properties"])
+    assert not unknown, f"no keys of a study: {sorted(unknown)}"
+    assert len(given.configfile or []) <= 1, "only the first file counts"
+    for file in given.configfile or []:
+        assert Path(file).parent.name == "config", file
+        if Path(file).name not in ("mine.yaml", "products.yaml"):  # examples of a user's own
+            path = ROOT / file
+            assert path.exists(), file
+            study_config.load(path, settings)
+
+
+# --- examples ----------------------------------------------------------------------------------
+
+
+def studies() -> Iterator[Any]:
+    for path in documents():
+        for number, body in enumerate(blocks(path, "yaml")):
+            content = yaml.safe_load(body)
+            if isinstance(content, dict) and {"dataset", "losses"} <= content.keys():
+                yield pytest.param(body, id=f"{name_of(path)}-{number}")
+
+
+@pytest.mark.parametrize("text", studies())
+def test_studies_shown_are_valid(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "shown.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert list(study_config.loss_points(study_config.load(file)))
+
+
+def test_the_grids_shown_have_the_sizes_that_are_said(tmp_path: Path) -> None:
+    """In "# 12 points" behind a block of losses in the guide, 12 is true."""
+    counted = 0
+    for body in blocks(ROOT / "config" / "README.md", "yaml"):
+        said = re.search(r"^# (\d+) points", body, flags=re.MULTILINE)
+        if said:
+            file = tmp_path / "grid.yaml"
+            file.write_text("dataset: {name: glyphs}\n" + body, encoding="utf-8")
+            assert len(list(study_config.loss_points(study_config.load(file)))) == int(said[1])
+            counted += 1
+    assert counted
+
+
+def test_the_loss_of_the_contributors_guide_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its three blocks are the module, the row of the catalog and the test."""
+    module_text, row_text, test_text = blocks(ROOT / "CONTRIBUTING.md", "python")[:3]
+    module: Any = types.ModuleType("losses.combined")
+    monkeypatch.setitem(sys.modules, "losses.combined", module)
+    exec(compile(module_text, "losses/combined.py", "exec"), module.__dict__)
+    row = eval(row_text.strip().rstrip(","), dict(vars(catalog)))
+    monkeypatch.setitem(CATALOG, row.name, row)
+    tests: dict[str, Any] = {}
+    exec(compile(test_text, "tests/losses/test_combined.py", "exec"), tests)
+    found = [function for name, function in tests.items() if name.startswith("test_")]
+    for function in found:
+        function()
+    assert found
+    assert f"{row.year}, eq." in module.Combined.__doc__
+
+
+# --- the rest ----------------------------------------------------------------------------------
+
+
+def test_changelog_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_ci_runs_what_a_user_runs() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    text = script.read_text(encoding="utf-8")
+    assert "set -euo pipefail" in text
+    assert "make test" in text
+    assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
