@@ -15,25 +15,25 @@ rule all:
 rule plan:
     output:
         OUT / "plan.json",
-    params:
-        config=CONFIG,
-        overrides=OVERRIDES,
-        content=content_hash(STUDY.to_json()),
     log:
         OUT / "logs/plan.log",
     benchmark:
         OUT / "benchmarks/plan.tsv"
     conda:
         "environment.yml"
+    params:
+        config=CONFIG,
+        overrides=OVERRIDES,
+        content=content_hash(STUDY.to_json()),
     shell:
-        "python -m benchmarks plan --config {params.config} --overrides {params.overrides:q} --out {output} > {log} 2>&1"
+        "python -m benchmarks plan --config {params.config:q} --overrides {params.overrides:q} --out {output} > {log} 2>&1"
 
 
 rule data:
     input:
         plan=ancient(OUT / "plan.json"),
     output:
-        RESULTS / "cache" / STUDY.cache / "manifest.json",
+        OUT / "data.json",
     log:
         OUT / "logs/data.log",
     benchmark:
@@ -41,13 +41,13 @@ rule data:
     conda:
         "environment.yml"
     shell:
-        "python -m benchmarks data --plan {input.plan} > {log} 2>&1"
+        "python -m benchmarks data --plan {input.plan} --done {output} > {log} 2>&1"
 
 
 rule train:
     input:
         plan=ancient(OUT / "plan.json"),
-        data=ancient(RESULTS / "cache" / STUDY.cache / "manifest.json"),
+        data=ancient(OUT / "data.json"),
     output:
         OUT / "stacks/{stack}.trained.json",
     log:
@@ -100,17 +100,19 @@ rule report:
         judged=JUDGED,
         tracked=OUT / "tracked.json",
     output:
-        page=report(OUT / "report/index.html", category="Report", caption="reports/caption.rst"),
+        page=report(
+            OUT / "report/index.html", category="Report", caption="reports/caption.rst"
+        ),
         frame=OUT / "results.parquet",
-    params:
-        runs=RESULTS / "runs",
-        folder=OUT / "report",
     log:
         OUT / "logs/report.log",
     benchmark:
         OUT / "benchmarks/report.tsv"
     conda:
         "environment.yml"
+    params:
+        runs=RESULTS / "runs",
+        folder=OUT / "report",
     shell:
         "python -m reports --plan {input.plan} --runs {params.runs} --out {params.folder} > {log} 2>&1"
 
@@ -122,14 +124,14 @@ rule attach:
         page=OUT / "report/index.html",
     output:
         OUT / "report.attached.json",
-    params:
-        folder=OUT / "report",
     log:
         OUT / "logs/attach.log",
     benchmark:
         OUT / "benchmarks/attach.tsv"
     conda:
         "environment.yml"
+    params:
+        folder=OUT / "report",
     shell:
         "python -m benchmarks track --plan {input.plan} --report {params.folder} --done {output} > {log} 2>&1"
 
@@ -139,4 +141,6 @@ onsuccess:
 
 
 onerror:
-    print(f"\nSomething failed; finished runs are kept and the same command goes on. Logs: {OUT / 'logs'}")
+    print(
+        f"\nSomething failed; finished runs are kept and the same command goes on. Logs: {OUT / 'logs'}"
+    )

@@ -5,14 +5,23 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
+# `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
+shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 
+from benchmarks.config import typed
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import canonical, content_hash
 from benchmarks.study import load
 
 # Not the `configfile:` directive: it would mix the default study's grid into the one asked for.
-CONFIG = Path(workflow.configfiles[0] if workflow.configfiles else "config/default.yaml")
-SETTINGS = dict(workflow.config_settings.config)  # what --config said
+if len(workflow.configfiles) > 1:
+    raise WorkflowError(
+        "A study is one file: give --configfile once, and other settings with --config"
+    )
+CONFIG = Path(
+    workflow.configfiles[0] if workflow.configfiles else "config/default.yaml"
+)
+SETTINGS = typed(workflow.config_settings.config)  # what --config said
 OVERRIDES = canonical(SETTINGS)
 
 try:
@@ -22,7 +31,9 @@ except ConfigError as error:
 
 RESULTS = STUDY.results
 OUT = STUDY.folder
-JUDGED = [OUT / f"stacks/{stack}.{STUDY.evaluation}.judged.json" for stack in STUDY.stacks]
+JUDGED = [
+    OUT / f"stacks/{stack}.{STUDY.evaluation}.judged.json" for stack in STUDY.stacks
+]
 
 if STUDY.device == "cuda":
     # Snakemake does not bound a resource that nobody limits: without this, all stacks would start on one GPU at once.

@@ -80,6 +80,8 @@ def data(options: argparse.Namespace) -> None:
         len(image_set.labels),
         len(image_set.class_names),
     )
+    if options.done:
+        write_json(options.done, {"name": image_set.name, "checksum": image_set.checksum})
     log.info(
         "each seed trains on about %d images of %d known classes",
         len(split.train),
@@ -215,7 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, help="where to write (default: results/<study>/plan.json)")
     sub = add("where", where)
     sub.add_argument("--config", type=Path, required=True, help="study file, config/<study>.yaml")
-    add("data", data)
+    sub = add("data", data)
+    sub.add_argument("--done", type=Path, help="file to write when done")
     for name, command in (("train", train), ("evaluate", evaluate)):
         sub = add(name, command)
         sub.add_argument("--stack", help="one stack of the plan (default: all)")

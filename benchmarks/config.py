@@ -105,6 +105,26 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     return config
 
 
+def typed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides as Snakemake hands them on, with the numbers that it leaves as text inside lists and mappings.
+
+    >>> typed({"seeds": 2, "title": "1", "recipe": {"epochs": "2", "learning_rate": "1e-3"}})
+    {'seeds': 2, 'title': '1', 'recipe': {'epochs': 2, 'learning_rate': 0.001}}
+    """
+
+    def inner(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: inner(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [inner(item) for item in value]
+        return yaml.load(value, _Loader) if isinstance(value, str) else value
+
+    return {
+        key: inner(value) if isinstance(value, Mapping | list) else value
+        for key, value in settings.items()
+    }
+
+
 def loss_points(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """The grid of a study: (loss, complete hyper-parameters, complete recipe) for each of its points.
 

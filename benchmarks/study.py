@@ -36,7 +36,6 @@ class Study:
     experiments: tuple[Experiment, ...]
     stacks: dict[str, tuple[str, ...]]  # stack id -> experiment ids
     evaluation: str  # id of the protocols with their settings and code
-    cache: str  # folder of the decoded data set under results/cache
 
     @property
     def results(self) -> Path:
@@ -56,7 +55,6 @@ class Study:
             "config": self.config,
             "device": self.device,
             "evaluation": self.evaluation,
-            "cache": self.cache,
             "axes": study_config.varying(self.config),
             "experiments": [experiment.to_json() for experiment in self.experiments],
             "stacks": {stack: list(members) for stack, members in self.stacks.items()},
@@ -73,7 +71,6 @@ class Study:
             experiments=tuple(Experiment.from_json(item) for item in plan["experiments"]),
             stacks={stack: tuple(members) for stack, members in plan["stacks"].items()},
             evaluation=plan["evaluation"],
-            cache=plan["cache"],
         )
 
     def members(self, stack: str) -> list[Experiment]:
@@ -101,7 +98,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     config = study_config.load(path, overrides)
     try:
         device = resolve_device(config["device"])
-        experiments, cache = _experiments(config)
+        experiments = _experiments(config)
     except (ConfigError, DataError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return Study(
@@ -112,11 +109,10 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         experiments=tuple(experiments),
         stacks=dict(_stacks(experiments, config["stack_size"], device)),
         evaluation=content_hash([config["evaluate"], protocols_fingerprint()]),
-        cache=cache,
     )
 
 
-def _experiments(config: Mapping[str, Any]) -> tuple[list[Experiment], str]:
+def _experiments(config: Mapping[str, Any]) -> list[Experiment]:
     name = config["dataset"]["name"]
     options = registry.resolve_options(name, config["dataset"]["options"])
     description = registry.describe(
@@ -133,7 +129,7 @@ def _experiments(config: Mapping[str, Any]) -> tuple[list[Experiment], str]:
     if config["recipe"]["sampler"] != "shuffled":
         _check_balanced(config, known)
     seeds = config["seeds"]
-    experiments = [
+    return [
         Experiment.create(
             dataset={"name": name, "options": options},
             data_checksum=description.checksum,
@@ -148,7 +144,6 @@ def _experiments(config: Mapping[str, Any]) -> tuple[list[Experiment], str]:
         for loss, hyper, recipe in study_config.loss_points(config)
         for seed in (range(seeds) if isinstance(seeds, int) else seeds)
     ]
-    return experiments, f"{name}-{description.checksum[:12]}"
 
 
 def _check_balanced(config: Mapping[str, Any], known: int) -> None:

@@ -245,9 +245,9 @@ def _write_runs(
     stack: Stack, data: TrainingData, progress: Progress, store: RunStore, device: torch.device
 ) -> None:
     embeddings, extras = _embed_all(stack, data)
-    stack_id = content_hash(sorted(item.id for item in stack.experiments), 12)
+    stack_id = content_hash(sorted({item.id for item in stack.experiments}), 12)
     images = data.steps_per_epoch * stack.recipe["batch_size"]
-    members = len(stack.experiments)
+    members = len({item.id for item in stack.experiments})  # a twin is no second experiment
     for index, experiment in enumerate(stack.experiments):
         split = data.splits[experiment.seed]
         epochs = progress.diverged[index] or progress.epoch

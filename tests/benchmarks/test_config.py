@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.config import load as load_config
-from benchmarks.config import loss_points, varying
+from benchmarks.config import loss_points, typed, varying
 from benchmarks.errors import ConfigError
 from benchmarks.study import Study, load
 from tests.benchmarks import study_file
@@ -266,6 +266,19 @@ def test_overrides_are_merged_and_the_grid_is_replaced(tmp_path: Path) -> None:
     assert config["losses"] == {"softmax": None}
     with pytest.raises(ConfigError, match=r"recipe\.epochs: 0 is less than the minimum of 1"):
         load_config(path, {"recipe": {"epochs": 0}})
+
+
+def test_numbers_inside_overrides_of_the_command_line() -> None:
+    """Snakemake reads ``recipe={epochs: 2}`` as text inside the braces."""
+    given = {"seeds": 2, "title": "1: 2", "losses": {"arcface": {"margin": ["1e-1", "0.2"]}}}
+    assert typed(given) == {
+        "seeds": 2,
+        "title": "1: 2",
+        "losses": {"arcface": {"margin": [0.1, 0.2]}},
+    }
+    assert typed({"losses": {"triplet": {"squared": "true"}, "softmax": ""}}) == {
+        "losses": {"triplet": {"squared": True}, "softmax": None}
+    }
 
 
 def test_defaults(tmp_path: Path) -> None:

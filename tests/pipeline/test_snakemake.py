@@ -238,35 +238,27 @@ def test_a_thousand_experiments_are_planned(checkout: Checkout) -> None:
     assert not (checkout.root / "results" / "large").exists()
 
 
-FAKE = """#!/bin/sh
+FAKE = """
 # Stands in for training: notes when it begins and ends, and writes what it is asked for.
-if [ "$3" = train ]; then
-    echo begin >> calls; sleep 0.5; echo end >> calls
-    while [ "$1" != --done ]; do shift; done
-    echo '{}' > "$2"
-else
-    exec "$REAL_PYTHON" "$@"
-fi
+echo begin >> calls; sleep 0.5; echo end >> calls
+while [ "$1" != --done ]; do shift; done
+echo '{}' > "$2"
 """
 
 
 def test_a_gpu_is_asked_for_at_plan_time_and_taken_by_one_stack_at_a_time(
     checkout: Checkout,
 ) -> None:
-    folder = checkout.root / "fake"
-    folder.mkdir()
-    (folder / "python").write_text(FAKE)
-    (folder / "python").chmod(0o755)
-    environment = {
-        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
-        "REAL_PYTHON": sys.executable,
-        "CUDA_VISIBLE_DEVICES": "0",
-    }
-    with checkout.configured(study="accelerated", device="cuda", stack_size=1):
+    (checkout.root / "fake.sh").write_text(FAKE)
+    real, fake = "python -m benchmarks train", "sh fake.sh"
+    with (
+        checkout.configured(study="accelerated", device="cuda", stack_size=1),
+        checkout.edited("Snakefile", real, fake),
+    ):
         output = checkout.snakemake("-n", code=1)
         assert "device: 'cuda' is asked for and no GPU is visible" in output
         assert not (checkout.root / "results" / "accelerated").exists()
-        output = checkout.snakemake("--cores", "4", "--until", "train", **environment)
+        output = checkout.snakemake("--cores", "4", "--until", "train", CUDA_VISIBLE_DEVICES="0")
         assert jobs(output)["train"] == 4
         calls = (checkout.root / "calls").read_text().split()
         assert calls == ["begin", "end"] * 4
@@ -282,7 +274,7 @@ def test_a_gpu_is_asked_for_at_plan_time_and_taken_by_one_stack_at_a_time(
             "--forcerun",
             "train",
         )
-        checkout.snakemake(*arguments, **environment)
+        checkout.snakemake(*arguments, CUDA_VISIBLE_DEVICES="0")
         calls = (checkout.root / "calls").read_text().split()
         assert calls[:2] == ["begin", "begin"]
         running = [calls[:stop].count("begin") - calls[:stop].count("end") for stop in range(9)]
