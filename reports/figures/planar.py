@@ -18,7 +18,7 @@ from reports.summary import loss_title, setting_text
 PARTS = {0: "train", 2: "test", 4: "unknown"}  # codes of ``part`` in a run's embeddings
 CLASSES = 10  # drawn; more could not be told apart
 POINTS = 150  # per class and part
-COLOURS = (*PALETTE[:6], "#7f3c8d", "#11a579", "#8c564b", "#000000")
+COLOURS = (*PALETTE[:6], "#7f3c8d", "#8a8d0f", "#8c564b", "#000000")
 
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
