@@ -1,4 +1,5 @@
 # What the rules need to know: the study of this call, read from its config file, planned without importing torch.
+import shlex
 import sys
 from pathlib import Path
 
@@ -6,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
-shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 from benchmarks.config import typed
 from benchmarks.errors import ConfigError
