@@ -5,9 +5,11 @@ Importing the package does not import torch; ``losses.build`` does.
 
 from losses.catalog import (
     CATALOG,
+    FAMILIES,
     CatalogError,
     Hyperparameter,
     LossRow,
+    Preset,
     group_key,
     names,
     resolve,
@@ -18,9 +20,11 @@ from losses.catalog import (
 
 __all__ = [
     "CATALOG",
+    "FAMILIES",
     "CatalogError",
     "Hyperparameter",
     "LossRow",
+    "Preset",
     "group_key",
     "names",
     "resolve",

@@ -35,10 +35,9 @@ def build(
     embedding_dim : int
         At least 1.
     label_smoothing : float
-        In [0, 1). Like ``weight_norm`` it concerns class weights: a loss of kind ``embedding`` has
-        none.
+        In [0, 1); for losses with a cross-entropy, others do not look at it.
     weight_norm : float
-        Length of each class weight row at the start, > 0.
+        Length of each class weight row at the start, > 0; for losses with class weights.
     generator : torch.Generator or None
         The experiment's ``head`` stream; None: torch's global generator.
 
@@ -61,11 +60,8 @@ def build(
         raise ValueError(f"weight_norm = {weight_norm!r}: must be positive and finite")
     module, _, class_name = entry.target.partition(":")
     loss_class = getattr(importlib.import_module(module), class_name)
-    shared = (
-        {}
-        if entry.kind == "embedding"
-        else {"label_smoothing": label_smoothing, "weight_norm": weight_norm}
-    )
+    settings = {"label_smoothing": label_smoothing, "weight_norm": weight_norm}
+    shared = {key: settings[key] for key in entry.recipe}
     loss: Loss = loss_class(num_classes, embedding_dim, **values, **shared)
     loss.reset_parameters(generator)
     return loss

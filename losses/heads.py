@@ -11,8 +11,39 @@ from losses.base import Log, Loss
 from losses.functional import cross_entropy, unit_rows
 
 
-class ClassifierLoss(Loss):
+class ClassWeights(Loss):
     """A loss with class weights ``weight`` (C, D), one row per class.
+
+    Parameters
+    ----------
+    num_classes, embedding_dim : int
+    weight_norm : float
+        Length of each row at the start: rows are drawn Gaussian, then scaled to it.
+    """
+
+    kind: ClassVar[str] = "classifier"
+    class_parameters: ClassVar[tuple[str, ...]] = ("weight",)
+
+    def __init__(self, num_classes: int, embedding_dim: int, *, weight_norm: float = 1.0) -> None:
+        super().__init__(num_classes, embedding_dim)
+        self.weight_norm = weight_norm
+        self.weight = nn.Parameter(torch.empty(self.weight_shape()))
+        ClassWeights.reset_parameters(self)
+
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of ``weight``; the first axis is the class, the last the embedding's."""
+        return (self.num_classes, self.embedding_dim)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weight rows: uniform directions of length ``weight_norm``."""
+        device = "cpu" if generator is None else generator.device
+        rows = torch.randn(self.weight.shape, generator=generator, device=device)
+        with torch.no_grad():
+            self.weight.copy_(unit_rows(rows)[0] * self.weight_norm)
+
+
+class ClassifierLoss(ClassWeights):
+    """A cross-entropy over the classes.
 
     Parameters
     ----------
@@ -20,11 +51,9 @@ class ClassifierLoss(Loss):
     label_smoothing : float
         In [0, 1); see `losses.functional.cross_entropy`.
     weight_norm : float
-        Length of each row at the start: rows are drawn Gaussian, then scaled to it.
+        See `ClassWeights`.
     """
 
-    kind: ClassVar[str] = "classifier"
-    class_parameters: ClassVar[tuple[str, ...]] = ("weight",)
     label_smoothing: Tensor
 
     def __init__(
@@ -35,18 +64,8 @@ class ClassifierLoss(Loss):
         label_smoothing: float = 0.0,
         weight_norm: float = 1.0,
     ) -> None:
-        super().__init__(num_classes, embedding_dim)
-        self.weight_norm = weight_norm
-        self.weight = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        super().__init__(num_classes, embedding_dim, weight_norm=weight_norm)
         self.add_hyperparameters(label_smoothing=label_smoothing)
-        ClassifierLoss.reset_parameters(self)
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weight rows: uniform directions of length ``weight_norm``."""
-        device = "cpu" if generator is None else generator.device
-        rows = torch.randn(self.weight.shape, generator=generator, device=device)
-        with torch.no_grad():
-            self.weight.copy_(unit_rows(rows)[0] * self.weight_norm)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Smoothed cross-entropy of each sample, (B,)."""

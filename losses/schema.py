@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Real
 from typing import Literal
 
@@ -69,9 +69,9 @@ class Hyperparameter:
         be stacked. All others are numbers in buffers.
     meaning : str
         One line for the docs and for messages.
-    only_if : tuple of (str, value) or None
-        The hyper-parameter has an effect only where another one has this value; elsewhere it is not
-        part of the loss.
+    only_if : tuple of (str, values) or None
+        The hyper-parameter has an effect only where another one has one of these values; elsewhere
+        it is not part of the loss.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Hyperparameter:
     choices: tuple[Value, ...] = ()
     structural: bool = False
     meaning: str = ""
-    only_if: tuple[str, Value] | None = None
+    only_if: tuple[str, tuple[Value, ...]] | None = None
 
     def check(self, loss: str, value: object) -> Value:
         """The value in its own type (an int becomes a float where the default is one).
@@ -120,6 +120,9 @@ class Hyperparameter:
                 allowed = ", ".join(str(choice) for choice in self.choices)
                 raise CatalogError.about(key, value, f"must be one of {allowed} ({self.unit})")
             return int(number) if isinstance(self.default, int) else number
+        whole = isinstance(self.default, int)
+        if whole and not number.is_integer():
+            raise CatalogError.about(key, value, f"must be a whole number ({self.unit})")
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= number <= high:
@@ -127,7 +130,24 @@ class Hyperparameter:
             if self.unit == "radian" and number > high:
                 problem += f"; if that is degrees, write {math.radians(number):.4g}"
             raise CatalogError.about(key, value, problem)
-        return number
+        return int(number) if whole else number
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named setting of a loss, as a famous code base or a paper's other experiment has it.
+
+    Attributes
+    ----------
+    name, source : str
+        Key in configs (``preset: <name>``), and where the values stand.
+    values : dict of str to value
+        Hyper-parameters that differ from the defaults.
+    """
+
+    name: str
+    source: str
+    values: dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -148,6 +168,13 @@ class LossRow:
         Batches the loss needs.
     hyperparameters : tuple of Hyperparameter
         In the order of the docs.
+    presets : tuple of Preset
+        Other famous settings.
+    recipe : tuple of str
+        Settings of the recipe that the constructor takes: ``label_smoothing`` where there is a
+        cross-entropy, ``weight_norm`` where there are class weights.
+    stacked : bool
+        Models of a stack are computed as one batch; False: model by model, in a loop.
     notes : str
         Where the paper can be read in two ways, and which is the default.
     """
@@ -160,5 +187,8 @@ class LossRow:
     target: str
     kind: Kind
     sampler: Sampler = "shuffled"
-    hyperparameters: tuple[Hyperparameter, ...] = field(default=())
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    presets: tuple[Preset, ...] = ()
+    recipe: tuple[str, ...] = ("label_smoothing", "weight_norm")
+    stacked: bool = True
     notes: str = ""

@@ -125,7 +125,7 @@ def hyperparameter_rows() -> Iterator[tuple[str, ...]]:
                 legal = f"{item.low:g} … {item.high:.5g}"
             meaning = item.meaning
             if item.only_if:
-                meaning += f" (only with `{item.only_if[0]}: {json.dumps(item.only_if[1])}`)"
+                meaning += f" (only with `{item.only_if[0]}: {json.dumps(item.only_if[1][0])}`)"
             shown = item.default if isinstance(item.default, str) else json.dumps(item.default)
             yield f"`{loss.name}`", f"`{item.name}`", item.unit, f"`{shown}`", legal, meaning
 

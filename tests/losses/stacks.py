@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from losses.base import Log, Loss
 from losses.build import build
-from losses.catalog import CATALOG, resolve
+from losses.catalog import CATALOG, CatalogError, resolve
 from losses.schema import Value
 
 Tensors = dict[str, Tensor]
@@ -19,16 +20,34 @@ Result = tuple[Tensor, Log] | Tensor
 
 
 def structures() -> list[tuple[str, dict[str, Value]]]:
-    """Every loss of the catalog in every combination of its structural hyper-parameters."""
-    found = []
-    for name, row in CATALOG.items():
-        structural = [parameter for parameter in row.hyperparameters if parameter.structural]
-        options = [parameter.choices or (False, True) for parameter in structural]
-        keys = [parameter.name for parameter in structural]
-        found += [
-            (name, dict(zip(keys, values, strict=True))) for values in itertools.product(*options)
-        ]
-    return found
+    """Every loss of the catalog in the combinations of its structural hyper-parameters.
+
+    All of them where they are at most 16, else each option alone beside the defaults.
+    """
+    return [(name, values) for name in CATALOG for values in _combinations(name)]
+
+
+def _combinations(name: str) -> list[dict[str, Value]]:
+    options = {
+        parameter.name: parameter.choices
+        or ((False, True) if isinstance(parameter.default, bool) else (parameter.default,))
+        for parameter in CATALOG[name].hyperparameters
+        if parameter.structural
+    }
+    every = [
+        dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())
+    ]
+    if len(every) > 16:
+        every = [{}, *({key: value} for key, values in options.items() for value in values)]
+    return [values for values in every if _has_effect(name, values)]
+
+
+def _has_effect(name: str, values: dict[str, Value]) -> bool:
+    try:
+        resolve(name, values)
+    except CatalogError:
+        return False
+    return True
 
 
 def structure_id(structure: tuple[str, dict[str, Value]]) -> str:
@@ -38,7 +57,7 @@ def structure_id(structure: tuple[str, dict[str, Value]]) -> str:
 
 def make(
     name: str,
-    hyper: dict[str, Value] | None = None,
+    hyper: Mapping[str, Value] | None = None,
     *,
     num_classes: int = 5,
     embedding_dim: int = 4,

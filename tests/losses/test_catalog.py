@@ -115,9 +115,8 @@ def test_row_agrees_with_the_class(name: str) -> None:
     assert row.name == name
     assert row.kind == cls.kind
     arguments = inspect.signature(cls.__init__).parameters
-    shared = () if row.kind == "embedding" else ("label_smoothing", "weight_norm")
     names = [parameter.name for parameter in row.hyperparameters]
-    assert list(arguments) == ["self", "num_classes", "embedding_dim", *names, *shared]
+    assert list(arguments) == ["self", "num_classes", "embedding_dim", *names, *row.recipe]
     state = {**build(name, num_classes=3, embedding_dim=2).state_dict()}
     for parameter in row.hyperparameters:
         assert arguments[parameter.name].default == parameter.default
@@ -134,7 +133,9 @@ def test_hyperparameters_are_well_formed(name: str) -> None:
         assert parameter.meaning, key
         assert parameter.check(name, parameter.default) == parameter.default, key
         number = not isinstance(parameter.default, bool | str)
-        assert number == (not parameter.structural), key
+        whole = isinstance(parameter.default, int)
+        assert parameter.structural or number, key
+        assert not parameter.structural or not number or whole, key
         if number and not parameter.choices:
             assert parameter.low is not None, key
             assert parameter.high is not None, key

@@ -1,0 +1,7 @@
+"""Adaptive margins."""
+
+from __future__ import annotations
+
+from tests.losses.adapters.common import Adapter
+
+ADAPTERS: dict[str, Adapter] = {}
