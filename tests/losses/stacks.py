@@ -12,7 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from losses.base import Log, Loss
 from losses.build import build
-from losses.catalog import CATALOG, CatalogError, resolve
+from losses.catalog import CATALOG, resolve
 from losses.schema import Value
 
 Tensors = dict[str, Tensor]
@@ -39,15 +39,20 @@ def _combinations(name: str) -> list[dict[str, Value]]:
     ]
     if len(every) > 16:
         every = [{}, *({key: value} for key, values in options.items() for value in values)]
-    return [values for values in every if _has_effect(name, values)]
+    kept = [_in_effect(name, values) for values in every]
+    return list({str(values): values for values in kept}.values())
 
 
-def _has_effect(name: str, values: dict[str, Value]) -> bool:
-    try:
-        resolve(name, values)
-    except CatalogError:
-        return False
-    return True
+def _in_effect(name: str, values: dict[str, Value]) -> dict[str, Value]:
+    """The values without those that have no effect beside the others."""
+    defaults = {parameter.name: parameter.default for parameter in CATALOG[name].hyperparameters}
+    chosen = {**defaults, **values}
+    return {
+        parameter.name: values[parameter.name]
+        for parameter in CATALOG[name].hyperparameters
+        if parameter.name in values
+        and (parameter.only_if is None or chosen[parameter.only_if[0]] in parameter.only_if[1])
+    }
 
 
 def structure_id(structure: tuple[str, dict[str, Value]]) -> str:
