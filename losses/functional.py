@@ -40,6 +40,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
     return (smoothing - 1) * target - smoothing * log_probability.mean(dim=-1)
 
 
+def angle(cosine: Tensor) -> Tensor:
+    """θ in [0, π] from cosθ (B,): exact, with a finite slope at cosθ = ±1."""
+    clamped = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT).acos()
+    return clamped + (cosine.clamp(-1, 1).acos() - clamped).detach()
+
+
 def angle_sum_cosine(cosine: Tensor, margin: Tensor) -> Tensor:
     """cos(θ + m) from cosθ (B,) and m () in radians; the slope is finite at cosθ = ±1."""
     clamped = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
