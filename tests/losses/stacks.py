@@ -109,6 +109,13 @@ def varied(name: str, structure: dict[str, Value], count: int) -> list[dict[str,
     return stack
 
 
+def class_rows(loss: Loss) -> Tensor | None:
+    """Class vectors (C, K, D), K a class; None where the loss has none of its own."""
+    rows = getattr(loss, "weight", None)
+    rows = getattr(loss, "lut", None) if rows is None else rows
+    return rows if rows is None or rows.dim() == 3 else rows.unsqueeze(1)
+
+
 class Method(nn.Module):
     """Calls one method of a loss, so that ``functional_call`` reaches it."""
 
