@@ -5,7 +5,7 @@ CONFIG ?= config/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-fast check format mlflow report clean help
+.PHONY: run setup test test-fast check check-losses speed-losses format mlflow report docs-losses clean help
 
 run: setup ## set up, run the study of CONFIG (default: config/default.yaml), print the report's path
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -37,6 +37,12 @@ format: setup ## bring the code into style
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile common.smk
 
+check-losses: setup ## every loss against independent vectors, hard cases, stack, state: a table
+	$(BIN)/python -m tests.losses.check
+
+speed-losses: setup ## time of every loss beside its floor and pytorch-metric-learning: a table
+	$(BIN)/python -m benchmarks.speed_losses
+
 mlflow: setup ## serve the MLflow UI of the results on http://127.0.0.1:5000 (PORT=… for another)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) \
 		--backend-store-uri sqlite:///results/mlflow.db
@@ -44,8 +50,11 @@ mlflow: setup ## serve the MLflow UI of the results on http://127.0.0.1:5000 (PO
 report: setup ## the pipeline's own report as report.zip
 	$(BIN)/snakemake --configfile $(CONFIG) --report report.zip
 
+docs-losses: setup ## write docs/losses from the catalog and the docstrings
+	$(BIN)/python -m reports.loss_pages
+
 clean: ## delete environment and results (data stays)
 	rm -rf .venv results report.zip
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1	\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1	\2/' | expand -t 16

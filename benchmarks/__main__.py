@@ -26,6 +26,8 @@ from datasets.errors import DataError
 
 log = logging.getLogger("marginbench")
 
+SHOWN_WARNINGS = 10  # of a plan; all of them stand in plan.json
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for an error that is explained, 130 when interrupted."""
@@ -56,6 +58,11 @@ def plan(options: argparse.Namespace) -> None:
     text = study.to_json()
     if not out.exists() or json.loads(out.read_text()) != text:
         write_json(out, text)
+    lines = list(dict.fromkeys(item["warning"] for item in study.warnings))
+    for line in lines[:SHOWN_WARNINGS]:
+        log.warning("warning: %s", line)
+    if len(lines) > SHOWN_WARNINGS:
+        log.warning("and %d more warnings, see %s", len(lines) - SHOWN_WARNINGS, out)
     log.info(
         "%s: %d experiments in %d stacks on %s",
         out,

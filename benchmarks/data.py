@@ -14,6 +14,7 @@ from benchmarks.experiment import Experiment
 from benchmarks.seeds import rng
 from datasets import augment, cache, registry
 from datasets.batches import plan_epoch
+from datasets.errors import DataError
 from datasets.image_set import ImageSet
 from datasets.splits import Split, SplitSpec, make_split, nominal_train_images
 
@@ -76,7 +77,7 @@ class TrainingData:
             int, np.ndarray
         ] = {}  # seed -> positions in its known classes, of its training images
         for seed, split in self.splits.items():
-            self.labels[seed] = np.searchsorted(split.known_classes, image_set.labels[split.train])
+            self.labels[seed] = _positions(split.known_classes, image_set.labels[split.train])
         # The same for every seed, even where classes differ in size; a last, smaller batch is left out.
         self.steps_per_epoch = max(
             1, nominal_train_images(image_set, _spec(first)) // self.recipe["batch_size"]
@@ -129,3 +130,13 @@ class TrainingData:
         """Every image of the data set in order, not augmented: (b, C, H, W) in [0, 1]."""
         for start in range(0, len(self.images), batch_size):
             yield self.images[start : start + batch_size].float().div_(255)
+
+
+def _positions(known_classes: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Labels 0..C-1 of images by their classes; checked here once, since a GPU would have to stop for it."""
+    places = np.searchsorted(known_classes, classes)
+    found = known_classes[np.minimum(places, len(known_classes) - 1)]
+    if not np.array_equal(found, classes):
+        wrong = sorted({int(number) for number in classes[found != classes]})
+        raise DataError(f"training images of classes {wrong[:5]}, which are not known classes")
+    return places

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,8 @@ class Experiment:
         """Build an experiment from its content; the id follows from it."""
         loss, hyper = content["loss"]["name"], content["loss"]["hyperparameters"]
         knobs = "".join(f"-{key[0]}{hyper[key]:g}" for key in ("margin", "scale") if key in hyper)
-        slug = f"{content['dataset']['name']}-{content['backbone']['name']}-{loss}{knobs}-r{content['seed']}"
+        words = re.sub(r"[^\w.]+", "_", loss)  # a name of files: pml:TripletMarginLoss
+        slug = f"{content['dataset']['name']}-{content['backbone']['name']}-{words}{knobs}-r{content['seed']}"
         return cls(id=f"{slug}-{content_hash(content)}", **content)
 
     def to_json(self) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def source_fingerprint(paths: Iterable[Path]) -> str:
     `ast.unparse` and not `ast.dump` is hashed: its text is the same on every Python version we support.
     """
     digest = hashlib.sha256()
-    for path in sorted(paths):
+    # Folder and name, not the whole path: the same order wherever a package is installed.
+    for path in sorted(paths, key=lambda item: item.parts[-2:]):
         code = ast.unparse(_strip_docstrings(ast.parse(path.read_text())))
         digest.update(f"{path.name}\0{code}\0".encode())
     return digest.hexdigest()

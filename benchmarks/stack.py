@@ -21,6 +21,7 @@ from benchmarks.backbones import build_backbone
 from benchmarks.experiment import Experiment
 from benchmarks.optim import Slot, StackedOptimizer
 from benchmarks.seeds import stream_seed
+from losses import catalog
 from losses.base import Loss
 from losses.build import build as build_loss
 
@@ -49,7 +50,8 @@ class StackedModule:
     """
 
     def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
-        self.template = deepcopy(modules[0]).to(device=device, dtype=dtype)
+        self.name = type(modules[0]).__name__
+        self.template: nn.Module = deepcopy(modules[0]).to(device=device, dtype=dtype)
         parameters, buffers = stack_module_state(modules)
 
         def place(tensor: Tensor) -> Tensor:
@@ -98,17 +100,63 @@ class StackedModule:
         return {name: tensor.detach()[index].cpu().contiguous() for name, tensor in tensors.items()}
 
 
+class LoopedModule(StackedModule):
+    """k modules with stacked tensors, computed one after the other: for code that `vmap` cannot run.
+
+    Each keeps its own object, so that what a module notes down in Python stays its own. See `StackedModule`.
+    """
+
+    def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(modules, device, dtype)
+        self.template = nn.ModuleList(
+            deepcopy(module).to(device=device, dtype=dtype) for module in modules
+        )
+
+    def call(self, *inputs: Tensor, method: str = "forward", shared: bool = False) -> Any:
+        """See `StackedModule.call`."""
+        modules = list(self.template.children())
+        tensors = {**self.parameters, **self.buffers}
+        rows = {f"module.{name}": tensor.unbind(0) for name, tensor in tensors.items()}
+        arrays = [[array] * len(modules) if shared else array.unbind(0) for array in inputs]
+        results = []
+        for index, module in enumerate(modules):
+            state = {name: own[index] for name, own in rows.items()}
+            items = tuple(array[index] for array in arrays)
+            results.append(functional_call(_Method(module, method), state, items))
+        return _stacked(results)
+
+
+def _stacked(results: list[Any]) -> Any:
+    first = results[0]
+    if isinstance(first, Tensor):
+        return torch.stack(results)
+    if isinstance(first, Mapping):
+        return {key: _stacked([result[key] for result in results]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_stacked(list(parts)) for parts in zip(*results, strict=True))
+    return ()
+
+
 class LossGroup:
     """The members of a stack whose losses are equal but for their numbers; a slice of the stack."""
 
     def __init__(
-        self, losses: list[Any], members: slice, device: torch.device, dtype: torch.dtype
+        self,
+        losses: list[Any],
+        members: slice,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        stacked: bool = True,
     ) -> None:
         self.members = members
+        for loss in losses:
+            _check_parameters(loss)
         self.kind: str = losses[0].kind
         self.class_parameters: tuple[str, ...] = losses[0].class_parameters
-        self.stacked = StackedModule(losses, device, dtype)
+        self.stacked = (StackedModule if stacked else LoopedModule)(losses, device, dtype)
         self.updates = type(losses[0]).after_step is not Loss.after_step
+        self.represents = type(losses[0]).represent is not Loss.represent
         self.logged: tuple[str, ...] = ()  # names that the loss logs, known after the first step
         # Where class weights stood at the start: a run whose weights do not move has lost its optimizer.
         self.initial = {
@@ -202,7 +250,9 @@ class Stack:
                 )
                 for item in self.experiments[start:stop]
             ]
-            groups.append(LossGroup(losses, slice(start, stop), self.device, self.dtype))
+            stacked = catalog.row(self.experiments[start].loss["name"]).stacked
+            members = slice(start, stop)
+            groups.append(LossGroup(losses, members, self.device, self.dtype, stacked=stacked))
             start = stop
         return groups
 
@@ -218,6 +268,7 @@ class Stack:
                 Slot(tensor, group.members, tensor.dim() > 2, name in group.class_parameters)
                 for name, tensor in group.stacked.parameters.items()
             ]
+        self._check_reached(slots)
 
         def each(key: str) -> Tensor:
             values = [float(item.recipe[key]) for item in self.experiments]
@@ -232,6 +283,16 @@ class Stack:
             clip_norm=each("clip_norm"),
             momentum=self.recipe["momentum"],
         )
+
+    def _check_reached(self, slots: list[Slot]) -> None:
+        """Every parameter of every backbone and loss is one that the optimizer moves."""
+        reached = {id(slot.parameter) for slot in slots}
+        for stacked in [self.backbone, *(group.stacked for group in self.groups)]:
+            for name, parameter in stacked.parameters.items():
+                if id(parameter) not in reached or not parameter.requires_grad:
+                    raise ValueError(
+                        f"{stacked.name}.{name}: the optimizer does not have this parameter"
+                    )
 
     def step(self, images: Tensor, labels: Tensor, factor: float) -> dict[str, Tensor]:
         """One optimizer step of every member.
@@ -288,15 +349,27 @@ class Stack:
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
-        """Embeddings of images (B, C, H, W) by every member, in evaluation mode: (K, B, D)."""
+        """The backbones' embeddings of images (B, C, H, W), in evaluation mode: (K, B, D)."""
         self.backbone.template.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             embeddings = self.backbone.call(images.to(self.dtype), shared=True)
         return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
     @torch.no_grad()
+    def judged(self, embeddings: Tensor) -> Tensor:
+        """The embeddings that are judged (K, B, D), from those of `embed`; they differ where a loss has a neck."""
+        return torch.cat(
+            [
+                group.stacked.call(embeddings[group.members], method="represent")
+                if group.represents
+                else embeddings[group.members]
+                for group in self.groups
+            ]
+        )
+
+    @torch.no_grad()
     def logits(self, embeddings: Tensor) -> dict[int, Tensor]:
-        """Margin-free scores (B, C) of each member that has a classifier, from embeddings (K, B, D)."""
+        """Margin-free scores (B, C) of each member that has a classifier, from `embed`'s embeddings (K, B, D)."""
         scores: dict[int, Tensor] = {}
         for group in self.groups:
             if group.kind != "embedding":
@@ -353,6 +426,23 @@ class Stack:
                 own = group.stacked.one(index - group.members.start)
                 state.update({f"loss.{name}": tensor for name, tensor in own.items()})
         return state
+
+
+def _check_parameters(loss: nn.Module) -> None:
+    """Tensors that are to be learned, but in a place where no optimizer finds them, are an error."""
+    known = {id(parameter) for parameter in loss.parameters()}
+    for place, module in loss.named_modules():
+        for name, value in vars(module).items():
+            held = list(value.values()) if isinstance(value, dict) else value
+            items = held if isinstance(held, list | tuple) else [held]
+            if any(
+                isinstance(item, Tensor) and item.requires_grad and id(item) not in known
+                for item in items
+            ):
+                where = ".".join(filter(None, (type(loss).__name__, place, name)))
+                raise ValueError(
+                    f"{where}: wants a gradient but is no registered parameter, so the optimizer cannot move it"
+                )
 
 
 def _generator(stream: str, seed: int, *coordinates: str | int) -> torch.Generator:

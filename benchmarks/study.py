@@ -11,11 +11,12 @@ from typing import Any
 from benchmarks import config as study_config
 from benchmarks.devices import gpu_memory_gib, resolve_device
 from benchmarks.errors import ConfigError
-from benchmarks.experiment import Experiment, content_hash
+from benchmarks.experiment import Experiment, canonical, content_hash
 from benchmarks.fingerprint import engine_fingerprint, loss_fingerprint, protocols_fingerprint
 from datasets import registry
 from datasets.errors import DataError
 from datasets.splits import SplitSpec, class_counts
+from losses import feasibility
 
 # Members of a stack where the study does not say: on a CPU 8, since 16 were measured to be no faster an image
 # (conv3, batch size 256); on a GPU one a GiB of its memory, and a stack that does not fit is halved in training.
@@ -36,6 +37,9 @@ class Study:
     experiments: tuple[Experiment, ...]
     stacks: dict[str, tuple[str, ...]]  # stack id -> experiment ids
     evaluation: str  # id of the protocols with their settings and code
+    warnings: tuple[
+        dict[str, Any], ...
+    ] = ()  # loss, hyperparameters, warning: asked for, but out of reach
 
     @property
     def results(self) -> Path:
@@ -58,6 +62,7 @@ class Study:
             "axes": study_config.varying(self.config),
             "experiments": [experiment.to_json() for experiment in self.experiments],
             "stacks": {stack: list(members) for stack, members in self.stacks.items()},
+            "warnings": list(self.warnings),
         }
 
     @classmethod
@@ -71,6 +76,7 @@ class Study:
             experiments=tuple(Experiment.from_json(item) for item in plan["experiments"]),
             stacks={stack: tuple(members) for stack, members in plan["stacks"].items()},
             evaluation=plan["evaluation"],
+            warnings=tuple(plan["warnings"]),
         )
 
     def members(self, stack: str) -> list[Experiment]:
@@ -98,7 +104,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     config = study_config.load(path, overrides)
     try:
         device = resolve_device(config["device"])
-        experiments = _experiments(config)
+        known, experiments = _experiments(config)
     except (ConfigError, DataError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return Study(
@@ -109,10 +115,31 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         experiments=tuple(experiments),
         stacks=dict(_stacks(experiments, config["stack_size"], device)),
         evaluation=content_hash([config["evaluate"], protocols_fingerprint()]),
+        warnings=tuple(_warnings(config, known)),
     )
 
 
-def _experiments(config: Mapping[str, Any]) -> list[Experiment]:
+def _warnings(config: Mapping[str, Any], known: int) -> Iterator[dict[str, Any]]:
+    """For each setting of a loss what it cannot reach with the known classes."""
+    backbone, seen = config["backbone"], set()
+    for loss, hyper, _ in study_config.loss_points(config):
+        point = canonical([loss, hyper])
+        if point in seen:
+            continue
+        seen.add(point)
+        found = feasibility.warnings(
+            loss,
+            hyper,
+            known,
+            backbone["embedding_dim"],
+            embedding_norm=backbone["embedding_norm"],
+        )
+        for text in found:
+            yield {"loss": loss, "hyperparameters": hyper, "warning": text}
+
+
+def _experiments(config: Mapping[str, Any]) -> tuple[int, list[Experiment]]:
+    """The number of known classes, and the experiments."""
     name = config["dataset"]["name"]
     options = registry.resolve_options(name, config["dataset"]["options"])
     description = registry.describe(
@@ -129,7 +156,7 @@ def _experiments(config: Mapping[str, Any]) -> list[Experiment]:
     if config["recipe"]["sampler"] != "shuffled":
         _check_balanced(config, known)
     seeds = config["seeds"]
-    return [
+    return known, [
         Experiment.create(
             dataset={"name": name, "options": options},
             data_checksum=description.checksum,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,12 +148,17 @@ def flat_params(content: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
     >>> flat_params({"seed": 1, "loss": {"name": "arcface", "hyperparameters": {"margin": 0.5}}})
     {'seed': '1', 'loss': 'arcface', 'loss.margin': '0.5'}
+
+    Signs that MLflow does not allow in names become underscores:
+
+    >>> flat_params({"losses": {"softmax+triplet": {"triplet.margin": 0.3}}})
+    {'losses.softmax_triplet.triplet.margin': '0.3'}
     """
     flat: dict[str, str] = {}
     for name, value in content.items():
         # The name of a thing stands for the thing, and its settings stand directly below it.
         inner = above and name in ("name", "options", "hyperparameters")
-        key = above if inner else f"{above}.{name}".removeprefix(".")
+        key = above if inner else re.sub(r"[^\w\-. :/]", "_", f"{above}.{name}".removeprefix("."))
         if isinstance(value, Mapping):
             flat.update(flat_params(value, key))
         else:

@@ -41,6 +41,13 @@ class Progress:
     seconds: float  # training time so far, over all processes that worked on it
     history: list[list[Row]]  # by member
     diverged: list[int]  # by member, the epoch it was found at; 0 for none
+    unmoved: list[
+        int
+    ]  # by member, the epoch after which its class weights stood where they began; 0 for none
+
+    def stopped(self, index: int) -> int:
+        """The epoch after which a member is given up; 0 for none."""
+        return self.diverged[index] or self.unmoved[index]
 
 
 def train_stack(
@@ -190,7 +197,7 @@ def _train(
                 }
             )
             bar.set_postfix_str(_summary(progress))
-            if all(progress.diverged):
+            if all(map(progress.stopped, range(members))):
                 break
     _write_runs(stack, data, progress, store, device)
     saved.remove()
@@ -200,7 +207,7 @@ def _restore(stack: Stack, saved: Checkpoints, device: torch.device) -> Progress
     members = [item.id for item in stack.experiments]
     checkpoint = saved.load(device)
     if checkpoint is None or checkpoint["members"] != members:
-        return Progress(0, 0.0, [[] for _ in members], [0] * len(members))
+        return Progress(0, 0.0, [[] for _ in members], [0] * len(members), [0] * len(members))
     stack.restore(checkpoint["state"])
     progress = Progress(**checkpoint["progress"])
     log.info("going on after epoch %d", progress.epoch)
@@ -219,22 +226,25 @@ def _epoch(stack: Stack, data: TrainingData, epoch: int, bar: Any) -> list[Row]:
 
 
 def _record(progress: Progress, stack: Stack, rows: list[Row]) -> None:
-    """Append the epoch's rows; a member that has diverged keeps its history up to that epoch."""
+    """Append the epoch's rows; a member that has diverged, or whose weights stand, keeps its history up to there."""
     finite = stack.finite()
     for index, row in enumerate(rows):
-        if progress.diverged[index]:
+        if progress.stopped(index):
             continue
         progress.history[index].append(row)
         if not finite[index]:
             progress.diverged[index] = progress.epoch
             log.warning("%s diverged in epoch %d", stack.experiments[index].id, progress.epoch)
+        elif row.get("weights_moved") == 0:
+            progress.unmoved[index] = progress.epoch
+            log.warning("%s: class weights did not move", stack.experiments[index].id)
 
 
 def _summary(progress: Progress) -> str:
     losses = [
         rows[-1]["loss"]
-        for rows, diverged in zip(progress.history, progress.diverged, strict=True)
-        if not diverged
+        for index, rows in enumerate(progress.history)
+        if not progress.stopped(index)
     ]
     shown = f"loss {min(losses):.2f}…{max(losses):.2f}" if losses and None not in losses else ""
     diverged = sum(map(bool, progress.diverged))
@@ -250,7 +260,7 @@ def _write_runs(
     members = len({item.id for item in stack.experiments})  # a twin is no second experiment
     for index, experiment in enumerate(stack.experiments):
         split = data.splits[experiment.seed]
-        epochs = progress.diverged[index] or progress.epoch
+        epochs = progress.stopped(index) or progress.epoch
         facts = {
             "epochs": epochs,
             "images": epochs * images,
@@ -281,10 +291,11 @@ def _verdict(progress: Progress, index: int, embeddings: np.ndarray) -> tuple[st
         return "diverged", f"parameters are not finite after epoch {progress.diverged[index]}"
     if not np.isfinite(embeddings).all():
         return "diverged", "embeddings are not finite at the end of training"
-    if progress.history[index][-1].get("weights_moved") == 0:
+    if progress.unmoved[index]:
         return (
             "failed",
-            "the class weights did not move in training: they did not reach the optimizer, or their learning rate is 0",
+            f"the class weights did not move in epoch {progress.unmoved[index]}: they did not reach the optimizer, "
+            "or their learning rate is 0",
         )
     return "finished", None
 
@@ -292,7 +303,7 @@ def _verdict(progress: Progress, index: int, embeddings: np.ndarray) -> tuple[st
 def _embed_all(
     stack: Stack, data: TrainingData
 ) -> tuple[np.ndarray, dict[int, dict[str, np.ndarray]]]:
-    """Embeddings of every image (K, N, D), and for each classifier its best classes."""
+    """Embeddings of every image as they are judged (K, N, D), and for each classifier its best classes."""
     blocks: list[Tensor] = []
     scored: dict[int, list[dict[str, Tensor]]] = {}
     known = [
@@ -301,7 +312,7 @@ def _embed_all(
     ]
     for images in data.all_images():
         embeddings = stack.embed(images)
-        blocks.append(embeddings.cpu())
+        blocks.append(stack.judged(embeddings).cpu())
         for index, scores in stack.logits(embeddings).items():
             scored.setdefault(index, []).append(evaluation_arrays(scores, known[index]))
     extras = {

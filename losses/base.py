@@ -30,10 +30,14 @@ class Loss(nn.Module):
     class_parameters : tuple of str
         Names of the parameters that hold a row per class; a learning-rate multiplier may apply to
         them.
+    lowest_label : int
+        Below 0 where the loss knows samples without a class. Losses of kind ``embedding`` only
+        compare labels, and take any.
     """
 
     kind: ClassVar[str]
     class_parameters: ClassVar[tuple[str, ...]] = ()
+    lowest_label: ClassVar[int] = 0
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
@@ -70,7 +74,14 @@ class Loss(nn.Module):
         loss : Tensor ()
         log : dict of str to Tensor ()
             Without gradient; the keys are the same in every step. Angles are in radians.
+
+        Raises
+        ------
+        ValueError
+            Wrong shape or type; on a CPU, outside ``vmap``, also a label out of range (elsewhere a
+            look at the values would stop the device; training checks its labels once).
         """
+        self._check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.evaluate(_full_precision(embeddings), labels)
 
@@ -80,14 +91,55 @@ class Loss(nn.Module):
 
     def logits(self, embeddings: Tensor) -> Tensor | None:
         """Evaluation scores (B, C) without margin, scale included; None without class weights."""
+        self._check_embeddings(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.scores(_full_precision(embeddings))
+
+    def represent(self, embeddings: Tensor) -> Tensor:
+        """The embeddings that are judged, (B, D) from (B, D) in evaluation; default: as they are.
+
+        `logits` is given the embeddings before this.
+        """
+        return embeddings
 
     def after_step(self, embeddings: Tensor, labels: Tensor) -> None:
         """Move the buffers on, in place; default: nothing moves.
 
         Called after the optimizer's step, without gradients.
         """
+
+    def _check(self, embeddings: Tensor, labels: Tensor) -> None:
+        name = type(self).__name__
+        self._check_embeddings(embeddings)
+        batch = embeddings.shape[0]
+        if labels.shape != (batch,):
+            raise ValueError(
+                f"{name}: labels of shape {tuple(labels.shape)} for {batch} embeddings; ({batch},) "
+                "is needed"
+            )
+        if labels.dtype != torch.int64:
+            raise ValueError(f"{name}: labels of type {labels.dtype}; torch.int64 is needed")
+        if self.kind == "embedding" or not batch or not _is_readable(labels):
+            return
+        low, high = (int(bound) for bound in labels.aminmax())
+        if low < self.lowest_label or high >= self.num_classes:
+            wrong = low if low < self.lowest_label else high
+            raise ValueError(
+                f"{name}: label {wrong} is out of range; it has {self.num_classes} classes, labels "
+                f"{self.lowest_label}..{self.num_classes - 1}"
+            )
+
+    def _check_embeddings(self, embeddings: Tensor) -> None:
+        name = type(self).__name__
+        if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_dim:
+            raise ValueError(
+                f"{name}: embeddings of shape {tuple(embeddings.shape)}; "
+                f"(batch, {self.embedding_dim}) is needed"
+            )
+        if not embeddings.is_floating_point():
+            raise ValueError(
+                f"{name}: embeddings of type {embeddings.dtype}; a floating type is needed"
+            )
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """The formula behind ``compute``."""
@@ -96,6 +148,12 @@ class Loss(nn.Module):
     def scores(self, embeddings: Tensor) -> Tensor | None:
         """The formula behind ``logits``."""
         return None
+
+
+def _is_readable(labels: Tensor) -> bool:
+    """Whether a look at the values costs nothing: on a CPU, and not inside a transform."""
+    wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(labels)
+    return labels.device.type == "cpu" and not wrapped and not torch.compiler.is_compiling()
 
 
 def _full_precision(embeddings: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 
 from losses.base import Loss
-from losses.catalog import resolve, row
-from losses.schema import Value
+from losses.catalog import part_row, resolve, row
+from losses.schema import LossRow, Value
 
 
 def build(
@@ -27,7 +27,7 @@ def build(
     Parameters
     ----------
     name : str
-        A name of the catalog.
+        A name of the catalog, or a sum of such names.
     hyper : mapping of str to value
         Hyper-parameters; the catalog's defaults for those left out.
     num_classes : int
@@ -58,10 +58,31 @@ def build(
         raise ValueError(f"label_smoothing = {label_smoothing!r}: must be in [0, 1)")
     if not 0.0 < weight_norm < float("inf"):
         raise ValueError(f"weight_norm = {weight_norm!r}: must be positive and finite")
-    module, _, class_name = entry.target.partition(":")
-    loss_class = getattr(importlib.import_module(module), class_name)
     settings = {"label_smoothing": label_smoothing, "weight_norm": weight_norm}
-    shared = {key: settings[key] for key in entry.recipe}
-    loss: Loss = loss_class(num_classes, embedding_dim, **values, **shared)
+    loss = _construct(entry, values, num_classes, embedding_dim, settings)
     loss.reset_parameters(generator)
     return loss
+
+
+def _construct(
+    entry: LossRow,
+    values: Mapping[str, Value],
+    num_classes: int,
+    embedding_dim: int,
+    settings: Mapping[str, float],
+) -> Loss:
+    module, _, class_name = entry.target.partition(":")
+    loss_class = getattr(importlib.import_module(module), class_name)
+    if not entry.parts:
+        shared = {key: settings[key] for key in entry.recipe}
+        loss: Loss = loss_class(num_classes, embedding_dim, **values, **shared)
+        return loss
+    parts, weights, own = {}, {}, dict(values)
+    for name in entry.parts:
+        mine = {key: own.pop(key) for key in list(own) if key.startswith(f"{name}.")}
+        mine = {key.removeprefix(f"{name}."): value for key, value in mine.items()}
+        if "weight" in mine:
+            weights[name] = mine.pop("weight")
+        parts[name] = _construct(part_row(name), mine, num_classes, embedding_dim, settings)
+    total: Loss = loss_class(parts, weights, **own)
+    return total

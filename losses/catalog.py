@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
+from losses import peers
 from losses.rows import (
     adaptive,
     additive,
@@ -19,7 +21,9 @@ from losses.rows import (
     pairs,
     proxies,
     softmax,
+    sums,
 )
+from losses.rows.terms import TERMS
 from losses.schema import CatalogError, Hyperparameter, LossRow, Preset, Value, nearest
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "Preset",
     "group_key",
     "names",
+    "part_row",
     "resolve",
     "row",
     "search_space",
@@ -47,6 +52,7 @@ FAMILIES: dict[str, tuple[LossRow, ...]] = {
     "Pairs and triplets": pairs.ROWS,
     "Proxies": proxies.ROWS,
     "Centers and memories": memory.ROWS,
+    "Sums": sums.ROWS,
 }
 """The rows under the headings of the docs, in their order."""
 
@@ -59,11 +65,63 @@ def names() -> tuple[str, ...]:
 
 
 def row(name: str) -> LossRow:
-    """The catalog's row of a loss; CatalogError with the nearest spelling where there is none."""
+    """The catalog's row of a loss, or one made for a sum of losses such as ``softmax+triplet``.
+
+    Raises
+    ------
+    CatalogError
+        There is none; with the nearest spelling.
+    """
     if isinstance(name, str) and name in CATALOG:
         return CATALOG[name]
+    if isinstance(name, str) and "+" in name:
+        return _sum(name)
+    if isinstance(name, str) and name in TERMS:
+        problem = f"a term of sums, no loss alone; write {TERMS[name].example!r}"
+        raise CatalogError.about("loss", name, problem)
+    if peers.is_peer(name):
+        return peers.row(name)
     problem = f"unknown{nearest(name, CATALOG)} (known: {', '.join(CATALOG)})"
     raise CatalogError.about("loss", name, problem)
+
+
+def part_row(name: str) -> LossRow:
+    """The row of a part of a sum: of a term where there is one of the name, else of the loss."""
+    return TERMS[name].row if name in TERMS else row(name)
+
+
+@cache
+def _sum(name: str) -> LossRow:
+    parts = name.split("+")
+    problem = next(filter(None, (_part_problem(part, parts) for part in parts)), "")
+    rows = {} if problem else {part: part_row(part) for part in parts}
+    of_classes = [part for part in rows if part in TERMS and TERMS[part].of_classes]
+    if of_classes and not any("weight_norm" in entry.recipe for entry in rows.values()):
+        problem = f"{of_classes[0]} needs a part with class weights"
+    if problem:
+        raise CatalogError.about("loss", name, problem)
+    return sums.sum_row(name, rows)
+
+
+def _part_problem(part: str, parts: list[str]) -> str:
+    """What is wrong with a part of a sum; empty if nothing."""
+    known = {**CATALOG, **TERMS}
+    if not part or part != part.strip():
+        return "a sum is losses with a + between them and nothing else, as 'softmax+triplet'"
+    if parts.count(part) > 1:
+        return f"has the part {part!r} twice"
+    if part not in known and not peers.is_peer(part):
+        return f"unknown part {part!r}{nearest(part, known)} (known: {', '.join(known)})"
+    if part in TERMS:
+        example = TERMS[part].example
+        first = f"{part!r} is a term and cannot be the first part; as in {example!r}"
+        return first if part == parts[0] else ""
+    entry = row(part)
+    if entry.parts:
+        return f"{part!r} is itself a sum; write its parts, {'+'.join(entry.parts)}"
+    if any(parameter.name == "weight" for parameter in entry.hyperparameters):
+        return f"{part!r} has a hyper-parameter 'weight' of its own and cannot be in a sum"
+    return ""
 
 
 def resolve(name: str, given: Mapping[str, object] | None = None) -> dict[str, Value]:
@@ -85,6 +143,7 @@ def resolve(name: str, given: Mapping[str, object] | None = None) -> dict[str, V
     values = _preset(entry, given.pop("preset")) if "preset" in given else {}
     for key, value in given.items():
         if key not in parameters:
+            peers.check_settable(name, key, value)
             has = ", ".join(parameters) or "none"
             problem = (
                 f"{name} has no such hyper-parameter{nearest(key, parameters)} (it has: {has})"
@@ -133,7 +192,7 @@ def search_space(
 def group_key(name: str, hyper: Mapping[str, Value]) -> tuple[object, ...]:
     """Name and structural values: what must be equal for experiments to be stacked."""
     structural = [parameter.name for parameter in row(name).hyperparameters if parameter.structural]
-    return (name, *((key, hyper[key]) for key in structural))
+    return (name, *((key, hyper.get(key)) for key in structural))
 
 
 def source_modules(name: str) -> list[str]:
@@ -142,7 +201,9 @@ def source_modules(name: str) -> list[str]:
     Its module and all modules of this package that it imports, found without importing them.
     """
     package = Path(__file__).resolve().parent
-    waiting = [row(name).target.partition(":")[0]]
+    entry = row(name)
+    parts = {part: part_row(part) for part in entry.parts} or {name: entry}
+    waiting = [each.target.partition(":")[0] for each in (entry, *parts.values())]
     found: set[Path] = set()
     while waiting:
         path = package.parent.joinpath(*waiting.pop().split(".")).with_suffix(".py")
@@ -162,4 +223,4 @@ def source_modules(name: str) -> list[str]:
                     for alias in node.names
                     if alias.name.partition(".")[0] == package.name
                 ]
-    return [str(path) for path in sorted(found)]
+    return [str(path) for path in sorted(found.union(*map(peers.sources, parts)))]

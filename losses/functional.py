@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,11 +22,44 @@ def unit_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return vectors * inverse.unsqueeze(-1), lengths
 
 
+class _CrossEntropy(torch.autograd.Function):
+    """Cross-entropy (B,), and the log-probabilities (B, C) that its gradient needs.
+
+    By hand, because autograd would walk over three more arrays (B, C): a gradient for the target's
+    column, one for the mean, and their sum. A second derivative is an error.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, labels: Tensor, smoothing: Tensor) -> tuple[Tensor, Tensor]:
+        log_probability = torch.log_softmax(logits, dim=-1)
+        target = log_probability.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        return (smoothing - 1) * target - smoothing * log_probability.mean(dim=-1), log_probability
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(output[1], *inputs[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor | None, _: None) -> tuple[Tensor | None, None, None]:
+        """slope·(p_j - e/C - (1 - e)·[j = y])."""
+        if slope is None:
+            return None, None, None
+        log_probability, labels, smoothing = ctx.saved_tensors
+        slope = slope.unsqueeze(-1)
+        gradient = log_probability.exp()
+        gradient.mul_(slope).sub_(slope * smoothing / log_probability.shape[-1])
+        gradient.scatter_add_(-1, labels.unsqueeze(-1), slope * (smoothing - 1))
+        return gradient, None, None
+
+
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
     """Cross-entropy of each sample, with label smoothing as a tensor.
 
     (1 - e)·(-log p_y) + e·mean_j(-log p_j), as `torch.nn.functional.cross_entropy` (Szegedy et al.
-    2016, section 7).
+    2016, section 7). Differentiable once, with respect to the logits.
 
     Parameters
     ----------
@@ -35,9 +71,19 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
     -------
     Tensor (B,)
     """
-    log_probability = torch.log_softmax(logits, dim=-1)
-    target = log_probability.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return (smoothing - 1) * target - smoothing * log_probability.mean(dim=-1)
+    loss: Tensor = _CrossEntropy.apply(logits, labels, smoothing)[0]
+    return loss
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share () of samples whose own class has the largest logit (B, C), in the logits' type.
+
+    Several largest logits count as right, except where all are equal (a zero embedding). This is
+    many times faster than comparing the argmax.
+    """
+    own = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    largest, smallest = logits.amax(dim=-1), logits.amin(dim=-1)
+    return ((own == largest) & (largest > smallest)).to(logits.dtype).mean()
 
 
 def angle(cosine: Tensor) -> Tensor:
@@ -47,25 +93,29 @@ def angle(cosine: Tensor) -> Tensor:
 
 
 def angle_sum_cosine(cosine: Tensor, margin: Tensor) -> Tensor:
-    """cos(θ + m) from cosθ (B,) and m () in radians; the slope is finite at cosθ = ±1."""
+    """cos(θ + m) from cosθ (B,) and m () or (B,) in radians.
+
+    Exact, with a finite slope at cosθ = ±1.
+    """
     clamped = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
     sine = ((1 - clamped) * (1 + clamped)).sqrt()
-    return cosine * margin.cos() - sine * margin.sin()
+    exact = ((1 - cosine) * (1 + cosine)).detach().clamp_min(0).sqrt()
+    return cosine * margin.cos() - (sine + (exact - sine).detach()) * margin.sin()
 
 
 def additive_angle(cosine: Tensor, margin: Tensor, rule: str) -> Tensor:
     """Target logit of an additive angular margin, cos(θ + m), under one of four rules.
 
     ``none``: as it is, rising again past π - m. ``linear``: cosθ - m·sin m past π - m (Deng et
-    al.'s code). ``clip``: -1 past π - m. ``easy``: cosθ where cosθ <= 0. ``linear`` and ``clip``
-    fall monotonically over θ in [0, π].
+    al.'s code). ``clip``: θ + m is held in [0, π]. ``easy``: cosθ where cosθ <= 0. ``linear`` and
+    ``clip`` fall monotonically over θ in [0, π] for m >= 0, ``clip`` for m < 0 too.
 
     Parameters
     ----------
     cosine : Tensor (B,)
         Cosine to the own class.
-    margin : Tensor ()
-        Radians, 0..π/2.
+    margin : Tensor () or (B,)
+        Radians, -π/2..π/2; below 0 it makes the target easier.
     rule : {"linear", "easy", "none", "clip"}
 
     Returns
@@ -77,12 +127,112 @@ def additive_angle(cosine: Tensor, margin: Tensor, rule: str) -> Tensor:
         return moved
     if rule == "easy":
         return torch.where(cosine > 0, moved, cosine)
-    inside = cosine >= -margin.cos()  # θ + m <= π
+    past = (cosine < -margin.cos()) & (margin > 0)  # θ + m > π
     if rule == "linear":
-        return torch.where(inside, moved, cosine - margin * margin.sin())
-    return torch.where(inside, moved, torch.full_like(cosine, -1.0))
+        return torch.where(past, cosine - margin * margin.sin(), moved)
+    before = (cosine > margin.cos()) & (margin < 0)  # θ + m < 0
+    return torch.where(past, -1.0, torch.where(before, 1.0, moved))
 
 
 def straight_through(value: Tensor, cosine: Tensor) -> Tensor:
     """The value of one tensor with the gradient of another (both ``(B,)``)."""
     return cosine + (value - cosine).detach()
+
+
+def _positive(difference: Tensor) -> Tensor:
+    """1.0 where a tensor is above 0, else 0.0, in place: bool masks are slow to use."""
+    return difference.sign_().relu_()
+
+
+class _Larger(torch.autograd.Function):
+    """Element-wise maximum, and 1.0 where it is the second; by hand, as autograd is slower."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.maximum(first, second), _positive(second - first)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor | None, _: None) -> tuple[Tensor | None, Tensor | None]:
+        if slope is None:
+            return None, None
+        second = slope * ctx.saved_tensors[0]
+        return slope - second, second
+
+
+def larger(first: Tensor, second: Tensor) -> Tensor:
+    """Element-wise maximum; where both are equal the first gets the gradient."""
+    maximum: Tensor = _Larger.apply(first, second)[0]
+    return maximum
+
+
+def hard_negatives(logits: Tensor, labels: Tensor, threshold: Tensor) -> Tensor:
+    """1.0 where a logit (B, C) of another class is above its sample's threshold (B,), else 0.0.
+
+    In the logits' type, without gradient.
+    """
+    hard = _positive(logits.detach() - threshold.detach().unsqueeze(-1))
+    own = labels.unsqueeze(-1)
+    return hard.scatter_add_(-1, own, -hard.gather(-1, own))
+
+
+def _signed(bits: int) -> int:
+    """The int64 with these 64 bits."""
+    return bits - 2**64 if bits >= 2**63 else bits
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)))
+
+
+def _shift_right(bits: Tensor, count: int) -> Tensor:
+    """Logical shift of int64, which torch shifts with its sign."""
+    return (bits >> count) & (2 ** (64 - count) - 1)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele et al. 2014) on int64, whose products wrap around."""
+    for count, factor in _MIX:
+        bits = (bits ^ _shift_right(bits, count)) * factor
+    return bits ^ _shift_right(bits, 31)
+
+
+def counter_bits(seed: Tensor, step: Tensor, count: int) -> Tensor:
+    """64 random bits for each of 0..count-1: a function of (seed, step, index) alone.
+
+    Losses that draw numbers use this in place of a generator, which ``vmap`` does not allow. Number
+    i is the same whatever ``count`` is, and on every device.
+
+    Parameters
+    ----------
+    seed, step : Tensor (), int64
+    count : int
+
+    Returns
+    -------
+    Tensor (count,), int64
+    """
+    index = torch.arange(1, count + 1, device=seed.device)
+    stream = _mix(_mix(seed + _GOLDEN) + (step + 1) * _GOLDEN)
+    return _mix(stream + index * _GOLDEN)
+
+
+def counter_uniform(seed: Tensor, step: Tensor, count: int) -> Tensor:
+    """Uniform numbers in (0, 1], float64, of 53 bits each; see `counter_bits`."""
+    return (_shift_right(counter_bits(seed, step, count), 11) + 1).to(torch.float64) * 2.0**-53
+
+
+def counter_normal(seed: Tensor, step: Tensor, count: int) -> Tensor:
+    """Standard normal numbers (count,), float64, by Box and Muller's formula; see `counter_bits`."""
+    pairs = (count + 1) // 2
+    uniform = counter_uniform(seed, step, 2 * pairs).reshape(pairs, 2)
+    length, turn = (-2 * uniform[:, 0].log()).sqrt(), 2 * math.pi * uniform[:, 1]
+    normal = torch.stack([length * turn.cos(), length * turn.sin()], dim=-1)
+    return normal.reshape(2 * pairs)[:count]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from losses.base import Log, Loss
-from losses.functional import cross_entropy, unit_rows
+from losses.functional import accuracy, cross_entropy, unit_rows
 
 
 class ClassWeights(Loss):
@@ -77,49 +77,75 @@ class CosineHead(ClassifierLoss):
 
     logit_j = r·cosθ_j for the other classes, r·target(cosθ_y) for the own one; r is the scale s, or
     what `radius` says. A subclass gives ``target``: the unscaled target logit as a function of the
-    target cosine.
+    target cosine. Three more hooks serve what a formula in one cosine cannot say: `sample_shift`
+    (a margin for each sample), `negatives` (the other classes' logits), and `class_logits` with
+    `own_cosine` (several vectors a class).
     """
 
     scale: Tensor
 
     def target(self, cosine: Tensor) -> Tensor:
-        """Unscaled target logit (B,) for target cosines (B,); without margin, the cosine."""
+        """Unscaled target logit (B,) for target cosines (B,); without margin, the cosine.
+
+        Where margins differ between samples: the one of a typical sample.
+        """
         return cosine
 
     def shift(self, cosine: Tensor) -> Tensor:
         """What the margin adds to the target cosine, (B,)."""
         return self.target(cosine) - cosine
 
+    def sample_shift(self, cosine: Tensor, lengths: Tensor) -> Tensor:
+        """`shift` (B,) with each sample's own margin; ``lengths`` (B,) are the embeddings'."""
+        return self.shift(cosine)
+
     def radius(self, lengths: Tensor) -> Tensor:
         """Logit per unit of cosine, () or (B,), for embeddings of these lengths (B,)."""
         return self.scale.to(lengths.dtype)
 
+    def negatives(
+        self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
+    ) -> tuple[Tensor, Log]:
+        """Logits (B, C) with those of the other classes changed, and what to log about it.
+
+        The column of the own class must stay. The logits may be changed in place. ``cosine`` and
+        ``target`` (B,) are the target cosine and the unscaled target logit.
+        """
+        return logits, {}
+
     def target_log(self, cosine: Tensor) -> Log:
         """More to log, from the cosines to the own class (B,), without gradient."""
         return {}
+
+    def class_logits(self, vectors: Tensor, weight: Tensor) -> Tensor:
+        """Inner products (B, C) of vectors (B, D) with directions ``weight`` (C, D)."""
+        return vectors @ weight.mT
+
+    def own_cosine(self, directions: Tensor, own: Tensor) -> Tensor:
+        """Cosines (B,) of directions (B, D) with those of their own classes, ``own`` (B, D)."""
+        return (directions * own).sum(dim=-1)
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
         weight = unit_rows(self.weight.to(embeddings.dtype))[0]
         radius = self.radius(lengths)
-        logits = (directions * radius.unsqueeze(-1)) @ weight.mT  # (B, C)
-        cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
-        with torch.no_grad():
-            log = {
-                "accuracy": (logits.argmax(dim=-1) == labels).to(logits.dtype).mean(),
-                "target_angle": cosine.clamp(-1, 1).acos().mean(),
-                "embedding_norm": lengths.mean(),
-                **self.target_log(cosine),
-            }
-        # Adding to the target column copies the logits once, and their gradient not at all.
-        shifted = logits.scatter_add(
-            -1, labels.unsqueeze(-1), (radius * self.shift(cosine)).unsqueeze(-1)
-        )
-        return self.per_sample(shifted, labels).mean(), log
+        logits = self.class_logits(directions * radius.unsqueeze(-1), weight)  # (B, C)
+        cosine = self.own_cosine(directions, weight[labels])  # (B,)
+        shift = self.sample_shift(cosine, lengths)
+        log = {
+            "accuracy": accuracy(logits.detach(), labels),
+            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
+            "embedding_norm": lengths.detach().mean(),
+            **self.target_log(cosine.detach()),
+        }
+        logits, more = self.negatives(logits, labels, cosine, cosine + shift)
+        # In place: adding to one column copies neither the logits nor their gradient.
+        shifted = logits.scatter_add_(-1, labels.unsqueeze(-1), (radius * shift).unsqueeze(-1))
+        return self.per_sample(shifted, labels).mean(), {**log, **more}
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """r·cosθ, (B, C)."""
         directions, lengths = unit_rows(embeddings)
         weight = unit_rows(self.weight.to(embeddings.dtype))[0]
-        return (directions * self.radius(lengths).unsqueeze(-1)) @ weight.mT
+        return self.class_logits(directions * self.radius(lengths).unsqueeze(-1), weight)

@@ -177,6 +177,8 @@ class LossRow:
         Models of a stack are computed as one batch; False: model by model, in a loop.
     notes : str
         Where the paper can be read in two ways, and which is the default.
+    parts : tuple of str
+        Of a weighted sum: its parts, in their order.
     """
 
     name: str
@@ -192,3 +194,4 @@ class LossRow:
     recipe: tuple[str, ...] = ("label_smoothing", "weight_norm")
     stacked: bool = True
     notes: str = ""
+    parts: tuple[str, ...] = ()

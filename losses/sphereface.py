@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from losses.heads import CosineHead
-
-LARGEST_MARGIN = 5
-
-
-def monotone_multiple_angle(cosine: Tensor, margin: Tensor) -> Tensor:
-    """ψ(θ) = (-1)^k cos(mθ) - 2k for θ in [kπ/m, (k+1)π/m]. Liu et al. 2017, eq. 7.
-
-    cos(mθ) is the Chebyshev polynomial T_m(cosθ), so no arc cosine is taken and the slope is finite
-    everywhere.
-
-    Parameters
-    ----------
-    cosine : Tensor (B,)
-    margin : Tensor ()
-        m, one of 1..5.
-
-    Returns
-    -------
-    Tensor (B,)
-    """
-    previous, multiple = torch.ones_like(cosine), cosine
-    psi = cosine
-    for m in range(2, LARGEST_MARGIN + 1):
-        previous, multiple = multiple, 2 * cosine * multiple - previous
-        bounds = [math.cos(i * math.pi / m) for i in range(1, m)]
-        k = sum((cosine <= bound).to(cosine.dtype) for bound in bounds)
-        psi = torch.where(margin == m, (1 - 2 * (k % 2)) * multiple - 2 * k, psi)
-    return psi
+from losses.functional import ZERO_LENGTH, unit_rows
+from losses.multiple_angle import MultipleAngle, monotone_multiple_angle
 
 
-class SphereFace(CosineHead):
+class SphereFace(MultipleAngle):
     """A-Softmax. Liu et al. 2017, eq. 6-7, annealed as in the authors' code. Mean over the batch.
 
-    Target logit ‖x‖·(λ·cosθ_y + ψ(θ_y)) / (1 + λ), others ‖x‖·cosθ_j: class weights have length 1
-    and no bias, the embedding keeps its own length. λ = max(λ_min, base·(1 + γt)^-power), where t
-    is 1 in the first forward pass.
+    Target logit ‖x‖·(λ·cosθ_y + ψ(θ_y)) / (1 + λ), others ‖x‖·cosθ_j, with ψ(θ) = (-1)^k·cos(mθ) -
+    2k for θ in [kπ/m, (k+1)π/m]: class weights have length 1 and no bias, the embedding keeps its
+    own length. λ = max(λ_min, base·(1 + γt)^-power), where t is 1 in the first forward pass.
+
+    The gradient ``caffe`` is that of the authors' Caffe layer, which is not the derivative of the
+    loss. The derivative of ‖x‖·ψ(θ) with respect to x is a·w + b·x with a = dψ/dcosθ and
+    b = (ψ - a·cosθ) / ‖x‖; the layer divides both by sqrt(a² + b²). To the class weights it passes
+    the derivative of the logits without margin. Here, what is along a weight row is left out of the
+    row's gradient, where the layer scales the rows to length 1 before each step.
+
+    Logs λ as ``lambda``. State: ``steps``, the optimizer steps done. At x = 0 the gradient is that
+    of the logits without margin.
 
     Parameters
     ----------
     num_classes, embedding_dim : int
     margin : int
-        m in 1..5, multiple of the target angle; 1 is no margin.
+        m in 1..5, multiple of the target angle; 1 is no margin. The authors' code ends at 4.
     base, gamma, power, lambda_min : float
         The annealing, all >= 0.
+    gradient : {"exact", "caffe"}
+        See above; the value of the loss is the same.
     label_smoothing, weight_norm : float
         See `losses.heads.ClassifierLoss`.
     """
-
-    margin: Tensor
-    base: Tensor
-    gamma: Tensor
-    power: Tensor
-    lambda_min: Tensor
-    steps: Tensor
 
     def __init__(
         self,
@@ -73,37 +48,39 @@ class SphereFace(CosineHead):
         gamma: float = 0.12,
         power: float = 1.0,
         lambda_min: float = 5.0,
+        gradient: str = "exact",
         label_smoothing: float = 0.0,
         weight_norm: float = 1.0,
     ) -> None:
         super().__init__(
-            num_classes, embedding_dim, label_smoothing=label_smoothing, weight_norm=weight_norm
+            num_classes,
+            embedding_dim,
+            margin=margin,
+            base=base,
+            gamma=gamma,
+            power=power,
+            lambda_min=lambda_min,
+            label_smoothing=label_smoothing,
+            weight_norm=weight_norm,
         )
-        self.add_hyperparameters(
-            margin=margin, base=base, gamma=gamma, power=power, lambda_min=lambda_min
-        )
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # optimizer steps done
+        self.gradient = gradient
 
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weight rows; annealing starts again."""
-        super().reset_parameters(generator)
-        self.steps.zero_()
+    def rows(self, dtype: torch.dtype) -> Tensor:
+        """The class weights at length 1, (C, D)."""
+        return unit_rows(self.weight.to(dtype))[0]
 
-    def annealing(self) -> Tensor:
-        """λ of the coming step, ()."""
-        step = (self.steps + 1).to(self.base.dtype)
-        return torch.maximum(self.lambda_min, self.base * (1 + self.gamma * step) ** -self.power)
-
-    def radius(self, lengths: Tensor) -> Tensor:
-        """The embeddings' own lengths, (B,)."""
-        return lengths
-
-    def target(self, cosine: Tensor) -> Tensor:
-        """(λ·cosθ + ψ(θ)) / (1 + λ)."""
-        weight = self.annealing().to(cosine.dtype)
-        psi = monotone_multiple_angle(cosine, self.margin.to(cosine.dtype))
-        return (weight * cosine + psi) / (1 + weight)
-
-    def after_step(self, embeddings: Tensor, labels: Tensor) -> None:
-        """One step of the annealing."""
-        self.steps.add_(1)
+    def added(self, embeddings: Tensor, own: Tensor, cosine: Tensor, radius: Tensor) -> Tensor:
+        """See `MultipleAngle.added`."""
+        if self.gradient == "exact":
+            return super().added(embeddings, own, cosine, radius)
+        with torch.no_grad():
+            value = super().added(embeddings, own, cosine, radius)
+            psi, slope = monotone_multiple_angle(cosine, self.margin.to(cosine.dtype))
+            along_own, along_self = slope * radius, psi - slope * cosine  # a·‖x‖, b·‖x‖
+            length = torch.hypot(along_own, along_self).clamp_min(ZERO_LENGTH)
+            # The logit without margin has brought w already.
+            direction = (along_own / length - 1).unsqueeze(-1) * own
+            direction = direction + (along_self / length).unsqueeze(-1) * embeddings
+            direction = direction / (1 + self.annealing().to(cosine.dtype))
+        carrier = (direction * embeddings).sum(dim=-1)  # its derivative is the direction
+        return value + (carrier - carrier.detach())

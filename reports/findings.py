@@ -28,7 +28,7 @@ NAMED = 6  # cells named in one sentence; beyond that they are counted
 def findings(study: Study, selection: Selection) -> list[str]:
     """Sentences for the top of the page, the most important first."""
     if not any(study.measured(name) for name in metrics.scores(study.metrics)):
-        return ["No run has an evaluated result.", *_lost(study)]
+        return ["No run has an evaluated result.", *_lost(study), *_out_of_reach(study)]
     lines = [_best(study, name, selection.cells) for name in headline_metrics(study)]
     closed, opened = closed_metric(study), open_metric(study)
     if closed is not None and opened is not None:
@@ -39,6 +39,7 @@ def findings(study: Study, selection: Selection) -> list[str]:
             "seen in training."
         )
     lines += _lost(study)
+    lines += _out_of_reach(study)
     for cell, axes in selection.edges.items():
         values = ", ".join(
             f"{axis.replace('_', ' ')} {_value(study, cell, axis):g}" for axis in axes
@@ -48,6 +49,16 @@ def findings(study: Study, selection: Selection) -> list[str]:
             "might do better."
         )
     return lines
+
+
+def _out_of_reach(study: Study) -> list[str]:
+    """What the plan warned of: settings that ask for more than the classes and dimensions allow."""
+    lines = list(dict.fromkeys(item["warning"] for item in study.plan.get("warnings", [])))
+    more = len(lines) - NAMED
+    shown = [f"Warning of the plan: {line}." for line in lines[:NAMED]]
+    if more > 0:
+        shown.append(f"{more} more such warning{'s' if more > 1 else ''} stand in plan.json.")
+    return shown
 
 
 def _best(study: Study, name: str, cells: Sequence[str]) -> str:

@@ -155,12 +155,20 @@ def rank_agreement(study: Study, closed: str, opened: str) -> tuple[Correlation,
 
 def loss_title(loss: str) -> str:
     """The loss's name for readers; a loss that the catalog no longer has keeps its key."""
-    return catalog.CATALOG[loss].title if loss in catalog.CATALOG else loss
+    row = _row(loss)
+    return loss if row is None else row.title
+
+
+def _row(loss: str) -> catalog.LossRow | None:
+    try:
+        return catalog.row(loss)
+    except catalog.CatalogError:
+        return None
 
 
 def unit(loss: str, setting: str) -> str:
     """Unit of a hyper-parameter as the catalog states it; empty for other settings."""
-    row = catalog.CATALOG.get(loss)
+    row = _row(loss)
     found = [h.unit for h in row.hyperparameters if h.name == setting] if row is not None else []
     return found[0] if found and found[0] not in ("scale", "option") else ""
 

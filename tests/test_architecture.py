@@ -29,12 +29,14 @@ ALONE = {
         "pytorch_metric_learning",
         "torchvision",
     },  # the usual tools, to compare with
+    "benchmarks/speed_losses.py": {"pytorch_metric_learning"},
     "benchmarks/tracking.py": {"mlflow", "sqlalchemy"},
     "datasets/glyphs.py": {"fontTools", "matplotlib"},
     "datasets/progress.py": {"tqdm"},
+    "losses/pml.py": {"pytorch_metric_learning"},
 }
 TORCH_FREE = (
-    "losses.catalog", "losses.schema", "datasets.registry", "datasets.splits", "datasets.image_set",
+    "losses.catalog", "losses.feasibility", "losses.peers", "losses.schema", "datasets.registry", "datasets.splits", "datasets.image_set",
     "benchmarks.config", "benchmarks.devices", "benchmarks.experiment", "benchmarks.fingerprint",
     "benchmarks.store", "benchmarks.study", "benchmarks.__main__",
 )  # fmt: skip

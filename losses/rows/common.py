@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losses.schema import Hyperparameter
+from losses.schema import Hyperparameter, Value
 
 
 def scale(default: float, meaning: str = "logit per unit of cosine") -> Hyperparameter:
@@ -17,4 +17,18 @@ def scale(default: float, meaning: str = "logit per unit of cosine") -> Hyperpar
         search_high=128.0,
         log=True,
         meaning=meaning,
+    )
+
+
+def option(
+    name: str,
+    choices: tuple[Value, ...],
+    meaning: str,
+    only_if: tuple[str, tuple[Value, ...]] | None = None,
+) -> Hyperparameter:
+    """A structural hyper-parameter whose first choice is the default."""
+    unit = "exponent" if name == "power" else "option"
+    allowed = () if isinstance(choices[0], bool) else choices
+    return Hyperparameter(
+        name, unit, choices[0], choices=allowed, structural=True, meaning=meaning, only_if=only_if
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from losses.rows.common import scale
-from losses.schema import Hyperparameter, LossRow
+from losses.schema import Hyperparameter, LossRow, Preset
 
 ROWS = (
     LossRow(
@@ -33,6 +33,59 @@ ROWS = (
                 meaning="learn the scale with the model",
             ),
         ),
+        presets=(
+            Preset(
+                "normface",
+                "the authors' code: scale learned from 10",
+                {"scale": 10.0, "learnable_scale": True},
+            ),
+            Preset("arcface_paper", "Deng et al. 2019, Norm-Softmax of table 2", {"scale": 64.0}),
+            Preset(
+                "arcface_tpami",
+                "Deng et al. 2022, the same table in TPAMI: s = 20",
+                {"scale": 20.0},
+            ),
+            Preset("opensphere", "OpenSphere, NormFace of SFNet-20", {"scale": 30.0}),
+        ),
         notes="The paper learns the scale; it is fixed by default, so that it can be an axis.",
+    ),
+    LossRow(
+        name="adacos",
+        title="AdaCos",
+        paper="Zhang et al., AdaCos: adaptively scaling cosine logits for effectively learning "
+        "deep face representations",
+        year=2019,
+        arxiv="1905.00292",
+        target="losses.adacos:AdaCos",
+        kind="classifier",
+        hyperparameters=(
+            Hyperparameter(
+                "mode",
+                "option",
+                "dynamic",
+                choices=("dynamic", "fixed"),
+                structural=True,
+                meaning="scale from each batch, or from the number of classes alone",
+            ),
+            Hyperparameter(
+                "median",
+                "option",
+                "mean",
+                choices=("mean", "lower"),
+                structural=True,
+                meaning="of an even number of angles: mean of the middle two, or the lower one",
+                only_if=("mode", ("dynamic",)),
+            ),
+        ),
+        presets=(
+            Preset(
+                "torch_median",
+                "4uiiurz1/pytorch-adacos, where torch.median takes the lower angle",
+                {"median": "lower"},
+            ),
+        ),
+        notes="The paper does not say which median it takes of an even number of angles; mean is "
+        "the usual one. With 2 classes the scale is 0 and nothing is learned; with few classes it "
+        "may become negative.",
     ),
 )

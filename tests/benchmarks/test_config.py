@@ -276,8 +276,8 @@ def test_numbers_inside_overrides_of_the_command_line() -> None:
         "title": "1: 2",
         "losses": {"arcface": {"margin": [0.1, 0.2]}},
     }
-    assert typed({"losses": {"triplet": {"squared": "true"}, "softmax": ""}}) == {
-        "losses": {"triplet": {"squared": True}, "softmax": None}
+    assert typed({"losses": {"triplet": {"normalize": "true"}, "softmax": ""}}) == {
+        "losses": {"triplet": {"normalize": True}, "softmax": None}
     }
 
 

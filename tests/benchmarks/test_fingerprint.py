@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from benchmarks import fingerprint, study
 from benchmarks.experiment import Experiment, canonical, content_hash
 from benchmarks.fingerprint import source_fingerprint
-from losses import catalog
+from losses import catalog, peers
 from tests.benchmarks import study_file, tiny
 from tests.conftest import ROOT
 
@@ -78,6 +79,42 @@ def test_order_of_files_does_not_matter_and_their_names_do(tmp_path: Path) -> No
     assert source_fingerprint([first]) != source_fingerprint([third])
 
 
+def test_where_packages_are_installed_does_not_matter(tmp_path: Path) -> None:
+    """Of two folders now the one, now the other stands first in the order of whole paths."""
+    found = set()
+    for ours, theirs in (("a/losses", "b/peer"), ("b/losses", "a/peer")):
+        for folder, text in ((ours, "x = 1\n"), (theirs, "y = 2\n")):
+            path = tmp_path / folder / "margin.py"
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        files = [tmp_path / ours / "margin.py", tmp_path / theirs / "margin.py"]
+        found.add(source_fingerprint(files))
+    assert len(found) == 1
+
+
+def test_the_version_of_a_peer_is_part_of_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.find_spec("pytorch_metric_learning")
+    if spec is None or spec.origin is None:
+        pytest.skip("pytorch-metric-learning is not installed")
+    root = tmp_path / "pytorch_metric_learning"
+    shutil.copytree(Path(spec.origin).parent, root)
+    monkeypatch.setattr(peers, "_package", lambda _: root)
+    found = []
+    for version in ("2.9.0", "2.9.1"):
+        text = (root / "__init__.py").read_text()
+        (root / "__init__.py").write_text(re.sub(r'"[\d.]+"', f'"{version}"', text))
+        for cached in (peers.describe, peers.row, fingerprint.loss_fingerprint):
+            cached.cache_clear()
+        names = ("pml:NCALoss", "arcface")
+        found.append([fingerprint.loss_fingerprint(name) for name in names])
+    for cached in (peers.describe, peers.row, fingerprint.loss_fingerprint):
+        cached.cache_clear()
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1]
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the sources, of which fingerprints are taken."""
@@ -107,7 +144,7 @@ MARGINS = {"norm_softmax", "sphereface", "cosface", "arcface"}
     [
         ("losses/cosface.py", "return -self.margin", "return -2 * self.margin", {"cosface"}),
         ("losses/arcface.py", "def ", "def  ", set()),
-        ("losses/catalog.py", "0.35", "0.36", set()),
+        ("losses/rows/additive.py", "0.35", "0.36", set()),
         ("losses/build.py", "num_classes < 2", "num_classes < 3", {"engine"}),
         ("benchmarks/optim.py", "0.999", "0.99", {"engine"}),
         ("benchmarks/data.py", "div_(255)", "div_(256)", {"engine"}),
@@ -131,7 +168,7 @@ def test_what_an_edit_reruns(
 def test_editing_the_head_reruns_the_losses_that_have_one(checkout: Path) -> None:
     before = all_fingerprints()
     path = checkout / "losses" / "heads.py"
-    path.write_text(path.read_text().replace(".mean(), log", ".sum(), log"))
+    path.write_text(path.read_text().replace(".mean(), {**log", ".sum(), {**log"))
     after = all_fingerprints()
     changed = {name for name in before if before[name] != after[name]}
     assert changed >= MARGINS

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import data as data_module
 from benchmarks.backbones import build_backbone
 from benchmarks.data import TrainingData
 from benchmarks.experiment import Experiment
 from benchmarks.optim import schedule
 from benchmarks.seeds import stream_seed
-from benchmarks.stack import Stack
+from benchmarks.stack import LoopedModule, Stack, StackedModule
+from datasets.errors import DataError
 from losses.build import build
+from losses.softmax import Softmax
 from tests.benchmarks import tiny
 
 CPU = torch.device("cpu")
@@ -192,3 +197,178 @@ def test_losses_of_one_seed_share_backbone_batches_and_augmentation() -> None:
     again, _ = next(iter(data.batches(stack.streams, 1)))
     assert torch.equal(first, again)
     assert not torch.equal(first[0], first[1])
+
+
+def test_peers_in_a_stack_and_alone() -> None:
+    """Model by model, and the same bits whoever the neighbours are."""
+    pytest.importorskip("pytorch_metric_learning")
+    stack, data = make(tiny.peers(), torch.float32)
+    assert sum(isinstance(group.stacked, LoopedModule) for group in stack.groups) == 4
+    steps(stack, data)
+    together = states(stack)
+    assert all(moved is None or moved > 0 for moved in stack.weights_moved())
+    for members in [*([item] for item in tiny.peers()), tiny.peers()[1:4]]:
+        alone, own_data = make(members, torch.float32)
+        steps(alone, own_data)
+        for item in members:
+            for name, tensor in states(alone)[item.id].items():
+                assert torch.equal(tensor, together[item.id][name]), (item.id, name)
+
+
+def test_peers_go_on_exactly() -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    stack, data = make(tiny.peers(), torch.float32)
+    for images, labels in data.batches(stack.streams, 1):
+        stack.step(images, labels, 1.0)
+    kept = copy.deepcopy(stack.state())
+    other, _ = make(tiny.peers(), torch.float32)
+    other.restore(kept)
+    for images, labels in data.batches(stack.streams, 2):
+        stack.step(images, labels, 0.5)
+        other.step(images, labels, 0.5)
+    for name, tensors in states(stack).items():
+        for key, tensor in tensors.items():
+            assert torch.equal(tensor, states(other)[name][key]), (name, key)
+
+
+def test_model_by_model_equals_stacked() -> None:
+    """A loss with parameters, numbers and moving state, both ways."""
+    hyper = [{"center_weight": 0.1}, {"center_weight": 1.0, "center_rate": 0.1}]
+    losses = [
+        build(
+            "center",
+            given,
+            num_classes=5,
+            embedding_dim=4,
+            generator=torch.Generator().manual_seed(index),
+        )
+        for index, given in enumerate(hyper)
+    ]
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(2, 12, 4, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 5, (2, 12), generator=generator)
+    found = []
+    for kind in (StackedModule, LoopedModule):
+        stacked = kind(losses, CPU, torch.float64)
+        x = embeddings.clone().requires_grad_()
+        value, log = stacked.call(x, labels, method="compute")
+        value.sum().backward()
+        with torch.no_grad():
+            nothing = stacked.call(embeddings, labels, method="after_step")
+        assert nothing == ()
+        scores = stacked.call(embeddings, method="logits")
+        shared = stacked.call(embeddings[0], method="logits", shared=True)
+        assert torch.equal(shared[0], scores[0])
+        gradients = {name: item.grad for name, item in stacked.parameters.items()}
+        found.append({"value": value, "x": x.grad, "scores": scores, **log, **gradients})
+        found[-1] |= {f"state {name}": item for name, item in stacked.buffers.items()}
+    assert found[0].keys() == found[1].keys()
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-12, atol=1e-14, msg=name)
+
+
+def test_weights_that_a_peer_rewrites_stay_in_the_stack() -> None:
+    """P2SGrad scales its class weights to length 1 in every forward pass."""
+    pytest.importorskip("pytorch_metric_learning")
+    losses = [build("pml:P2SGradLoss", num_classes=5, embedding_dim=4) for _ in range(2)]
+    stacked = LoopedModule(losses, CPU, torch.float64)
+    with torch.no_grad():
+        stacked.parameters["theirs.weight"].mul_(3)
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 5, (2, 6), generator=generator)
+    stacked.call(embeddings, labels, method="compute")[0].sum().backward()
+    weight = stacked.parameters["theirs.weight"]
+    torch.testing.assert_close(weight.detach().norm(dim=1), torch.ones_like(weight[:, 0]))
+    assert weight.grad is not None
+    assert (weight.grad.reshape(2, -1).norm(dim=1) > 0).all()
+
+
+class Forgetful(Softmax):
+    """Keeps a tensor that is to be learned where no optimizer looks."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.rows = [torch.zeros(self.embedding_dim, requires_grad=True)]
+
+
+def test_a_forgotten_parameter_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "benchmarks.stack.build_loss",
+        lambda *_, num_classes, embedding_dim, **__: Forgetful(num_classes, embedding_dim),
+    )
+    with pytest.raises(ValueError, match=r"Forgetful\.rows: .* the optimizer cannot move it"):
+        make([tiny.experiment("softmax")], torch.float32)
+
+
+def test_a_parameter_without_a_slot_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = Stack._check_reached
+    monkeypatch.setattr(Stack, "_check_reached", lambda self, given: slots(self, given[:-1]))
+    with pytest.raises(ValueError, match=r"Softmax\.bias: the optimizer does not have this"):
+        make([tiny.experiment("softmax")], torch.float32)
+
+
+def sums() -> list[Experiment]:
+    reid = "softmax+triplet+center"
+    hinge = {"triplet.soft_margin": False, "triplet.margin": 0.2}
+    return [
+        tiny.experiment(reid, {**hinge, "center.weight": 0.01}),
+        tiny.experiment(reid, {**hinge, "center.weight": 0.5, "center.rate": 0.1}, seed=1),
+        tiny.experiment("bag_of_tricks", label_smoothing=0.1),
+        tiny.experiment("bag_of_tricks", {"center.weight": 0.01}, seed=1),
+        tiny.experiment("arcface+intra+inter", {"arcface.scale": 16}),
+        tiny.experiment("oim"),
+        tiny.experiment("oim", {"momentum": 0.1, "temperature": 0.2}, seed=1),
+        tiny.experiment("oim", {"queue_size": 3}),
+        tiny.experiment("center", {"update": "gradient", "center_weight": 0.5}),
+    ]
+
+
+def test_sums_and_memories_in_a_stack_and_alone() -> None:
+    """To the bit, whoever the neighbours are; OIM has no parameters, and class weights move."""
+    stack, data = make(sums(), torch.float32)
+    steps(stack, data)
+    together = states(stack)
+    assert all(stack.finite())
+    for item, moved in zip(stack.experiments, stack.weights_moved(), strict=True):
+        assert (moved is None) == (item.loss["name"] == "oim")
+        assert moved is None or moved > 0
+    for members in [*([item] for item in sums()), sums()[1:6]]:
+        alone, own_data = make(members, torch.float32)
+        steps(alone, own_data)
+        for item in members:
+            for name, tensor in states(alone)[item.id].items():
+                assert torch.equal(tensor, together[item.id][name]), (item.id, name)
+
+
+def test_a_neck_changes_what_is_judged_and_is_not_applied_twice() -> None:
+    stack, data = make(sums(), torch.float32)
+    steps(stack, data, 3)
+    (images,) = list(data.all_images())[:1]
+    embeddings = stack.embed(images)
+    judged, scores = stack.judged(embeddings), stack.logits(embeddings)
+    for index, item in enumerate(stack.experiments):
+        state = stack.member_state(index)
+        if item.loss["name"] != "bag_of_tricks":
+            assert torch.equal(judged[index], embeddings[index])
+            continue
+        mean, variance, gain = (
+            state[f"loss.batch_norm.{name}"] for name in ("mean", "variance", "gain")
+        )
+        expected = (embeddings[index] - mean) / (variance + 1e-5).sqrt() * gain
+        torch.testing.assert_close(judged[index], expected)
+        weight, bias = (state[f"loss.softmax.{name}"] for name in ("weight", "bias"))
+        torch.testing.assert_close(scores[index], expected @ weight.T + bias)
+
+
+def test_images_of_unknown_classes_are_no_training_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would silently get the label of a neighbour."""
+    whole = data_module.split_of
+
+    def spoiled(*arguments: Any) -> Any:
+        split = whole(*arguments)
+        return dataclasses.replace(split, known_classes=split.known_classes[1:])
+
+    monkeypatch.setattr(data_module, "split_of", spoiled)
+    with pytest.raises(DataError, match=r"training images of classes .*not known classes"):
+        make([tiny.experiment("softmax")], torch.float32)

@@ -311,6 +311,17 @@ def test_class_weights_that_do_not_move_fail(loss: str, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "runs" / frozen.id / "result.json").read_text())
     assert "the class weights did not move" in result["reason"]
     assert not (tmp_path / "runs" / frozen.id / "embeddings.npz").exists()
+    # Found after one epoch of two, and trained no further.
+    assert result["epochs"] == 1
+    assert len((tmp_path / "runs" / frozen.id / "history.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_stack_whose_class_weights_all_stand_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_epoch(2, monkeypatch)
+    frozen = tiny.experiment("cosface", class_learning_rate=0)
+    assert train_stack([frozen], results=tmp_path, device=CPU) == {frozen.id: "failed"}
 
 
 def test_two_processes_do_not_train_one_stack(tmp_path: Path) -> None:

@@ -76,3 +76,16 @@ def neighbours() -> list[Experiment]:
         experiment("triplet", {"soft_margin": False, "margin": 0.2}),
         experiment("center", seed=1, class_weight_norm=0.5),
     ]
+
+
+def peers() -> list[Experiment]:
+    """Losses that run model by model, two of a group and one alone, among stacked neighbours."""
+    return [
+        experiment("pml:TripletMarginLoss", {"margin": 0.2}),
+        experiment("pml:ProxyAnchorLoss"),
+        experiment("pml:ProxyAnchorLoss", seed=1, learning_rate=0.02),
+        experiment("pml:P2SGradLoss"),
+        experiment("pml:LargeMarginSoftmaxLoss", {"margin": 2}, weight_decay=0),
+        experiment("cosface", {"margin": 0.2, "scale": 16}),
+        experiment("center", seed=1),
+    ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from benchmarks import __main__ as command_line
 from benchmarks import config as study_config
 from benchmarks.protocols import PROTOCOLS
 from datasets.registry import DATASETS
-from losses import catalog
-from losses.catalog import CATALOG
+from losses import __main__ as catalog_command_line
+from losses import describe
+from losses.catalog import CATALOG, FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = {".venv", "data", "results", "node_modules"}  # and whatever begins with a dot
@@ -112,31 +115,52 @@ def test_every_key_of_a_study_file_stands_in_the_guide_as_in_the_schema() -> Non
     assert not gone, f"config/README.md explains keys that there are not: {sorted(gone)}"
 
 
-def hyperparameter_rows() -> Iterator[tuple[str, ...]]:
+def test_every_loss_and_hyperparameter_stands_on_its_page_as_in_the_catalog() -> None:
+    pages = ROOT / "docs" / "losses"
+    listed = {row[0] for row in rows(pages / "index.md")}
     for loss in CATALOG.values():
-        if not loss.hyperparameters:
-            yield f"`{loss.name}`", "none", "", "", "", loss.title
+        assert f"[`{loss.name}`]({loss.name}.md)" in listed
+        found = {row[:4] for row in rows(pages / f"{loss.name}.md") if len(row) == 7}
         for item in loss.hyperparameters:
-            if item.choices:
-                legal = ", ".join(f"`{choice}`" for choice in item.choices)
-            elif isinstance(item.default, bool):
-                legal = "`true`, `false`"
-            else:
-                legal = f"{item.low:g} … {item.high:.5g}"
-            meaning = item.meaning
-            if item.only_if:
-                meaning += f" (only with `{item.only_if[0]}: {json.dumps(item.only_if[1][0])}`)"
-            shown = item.default if isinstance(item.default, str) else json.dumps(item.default)
-            yield f"`{loss.name}`", f"`{item.name}`", item.unit, f"`{shown}`", legal, meaning
+            expected = (
+                f"`{item.name}`",
+                item.unit,
+                f"`{describe.shown(item.default)}`",
+                describe.legal(item),
+            )
+            assert expected in found, f"{loss.name}: `make docs-losses` was not run"
+        presets = {row[:2] for row in rows(pages / f"{loss.name}.md") if len(row) == 3}
+        for preset in loss.presets:
+            assert (f"`{preset.name}`", f"`{describe.setting(preset.values)}`") in presets
 
 
-def test_every_loss_and_hyperparameter_stands_in_the_guide_as_in_the_catalog() -> None:
-    found = {row for row in rows(ROOT / "config" / "README.md") if len(row) == 6}
-    expected = set(hyperparameter_rows())
-    missing = ["| " + " | ".join(row) + " |" for row in hyperparameter_rows() if row not in found]
-    assert not missing, "config/README.md lacks these rows:\n" + "\n".join(missing)
-    gone = {row for row in found - expected if row[0].startswith("`")}
-    assert not gone, f"config/README.md has rows that the catalog has not: {sorted(gone)}"
+def test_the_guide_points_at_the_pages_of_the_losses() -> None:
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n### losses")[2].partition("\n### ")[0]
+    for words in ("](../docs/losses/index.md)", "preset:", "pml:", "a+b"):
+        assert words in section
+
+
+def test_presets_are_what_the_guide_says(tmp_path: Path) -> None:
+    """Their values stand for the defaults, what is beside them goes first, a list is an axis."""
+    file = tmp_path / "presets.yaml"
+    file.write_text(
+        "dataset: {name: glyphs}\n"
+        "losses: {cosface: [{preset: [am_softmax, insightface], margin: 0.2}, {preset: am_softmax}]}"
+    )
+    points = [hyper for _, hyper, _ in study_config.loss_points(study_config.load(file))]
+    presets = {preset.name: preset.values for preset in CATALOG["cosface"].presets}
+    assert points[0] == {"scale": 64.0, **presets["am_softmax"], "margin": 0.2}
+    assert points[1] == {"scale": 64.0, **presets["insightface"], "margin": 0.2}
+    assert points[2] == {"margin": 0.35, "scale": 64.0, **presets["am_softmax"]}
+    assert len({str(point) for point in points}) == 3
+
+
+def test_the_readme_names_every_loss() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for family, losses in FAMILIES.items():
+        names = ", ".join(f"`{loss.name}`" for loss in losses)
+        assert f"| {family} | {names} |" in text
 
 
 def test_every_data_set_stands_in_the_guide_as_in_the_registry() -> None:
@@ -239,6 +263,9 @@ def test_commands_are_such_as_the_programs_take(words: list[str]) -> None:
     elif words[2] == "benchmarks":
         with pytest.raises(SystemExit) if {"-h", "--help"} & set(words) else no_error():
             command_line._parser().parse_args(words[3:])
+    elif words[2] == "losses":
+        with pytest.raises(SystemExit) if {"-h", "--help"} & set(words) else no_error():
+            assert catalog_command_line.main(words[3:]) == 0
     elif words[2] == "reports":
         options = [word.partition("=")[0] for word in words[3:] if word.startswith("--")]
         assert not [option for option in options if option not in help_of("reports")]
@@ -246,7 +273,7 @@ def test_commands_are_such_as_the_programs_take(words: list[str]) -> None:
         for word in words[3:]:
             if word.startswith("tests"):
                 assert (ROOT / word.partition("::")[0]).exists(), word
-    elif words[2].startswith("benchmarks."):
+    elif words[2].startswith(("benchmarks.", "reports.")):
         file = ROOT.joinpath(*words[2].split(".")).with_suffix(".py")
         assert file.is_file(), f"{words[2]} is not there"
         options = [word.partition("=")[0] for word in words[3:] if word.startswith("--")]
@@ -327,21 +354,50 @@ def test_the_grids_shown_have_the_sizes_that_are_said(tmp_path: Path) -> None:
     assert counted
 
 
-def test_the_loss_of_the_contributors_guide_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its three blocks are the module, the row of the catalog and the test."""
-    module_text, row_text, test_text = blocks(ROOT / "CONTRIBUTING.md", "python")[:3]
-    module: Any = types.ModuleType("losses.combined")
-    monkeypatch.setitem(sys.modules, "losses.combined", module)
-    exec(compile(module_text, "losses/combined.py", "exec"), module.__dict__)
-    row = eval(row_text.strip().rstrip(","), dict(vars(catalog)))
-    monkeypatch.setitem(CATALOG, row.name, row)
-    tests: dict[str, Any] = {}
-    exec(compile(test_text, "tests/losses/test_combined.py", "exec"), tests)
-    found = [function for name, function in tests.items() if name.startswith("test_")]
-    for function in found:
-        function()
-    assert found
-    assert f"{row.year}, eq." in module.Combined.__doc__
+@pytest.mark.slow
+def test_the_loss_of_the_contributors_guide_works(tmp_path: Path) -> None:
+    """Its three blocks, put where the guide says, pass their test, the contract and the style."""
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    module, row, test = blocks(ROOT / "CONTRIBUTING.md", "python")[:3]
+    section = guide.partition("## Add a loss")[2]
+    places = re.findall(r"^`([a-z_/]+\.py)`: ", section, flags=re.MULTILINE)[:3]
+    assert len(places) == 3
+    for folder in ("losses", "tests/losses"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pyc*"))
+    for file in ("tests/__init__.py", "tests/conftest.py", "pyproject.toml"):
+        if (ROOT / file).exists():
+            shutil.copy(ROOT / file, tmp_path / file)
+    rows_file = tmp_path / places[1]
+    before, end, after = rows_file.read_text(encoding="utf-8").rpartition("\n)")
+    assert not after.strip(), "the tuple of rows ends the file"
+    row = textwrap.indent(row.rstrip().removesuffix(",") + ",", "    ")
+    rows_file.write_text(f"{before}\n{row}{end}{after}", encoding="utf-8")
+    for place, text in ((places[0], module), (places[2], test)):
+        assert not (tmp_path / place).exists(), f"{place} is there already"
+        (tmp_path / place).write_text(text, encoding="utf-8")
+
+    name = Path(places[0]).stem
+    contract = [f"tests/losses/{file}.py" for file in ("test_contract", "test_catalog")]
+    for command in (
+        ["ruff", "format", "--check", *places],
+        ["ruff", "check", *places],
+        ["losses", "show", name],
+        ["pytest", "-q", "-p", "no:cacheprovider", places[2]],
+        ["pytest", "-q", "-p", "no:cacheprovider", "-k", name, *contract],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        if contract[0] in command:
+            passed = re.search(r"(\d+) passed", done.stdout)
+            assert passed
+            assert int(passed[1]) > 15
 
 
 # --- the rest ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,7 +104,8 @@ def varied(name: str, structure: dict[str, Value], count: int) -> list[dict[str,
             value = hyper.get(parameter.name)
             if parameter.structural or value is None or isinstance(value, str | bool):
                 continue
-            numbers = parameter.choices or (value, value * 0.5, value * 0.9)
+            low = -math.inf if parameter.low is None else parameter.low
+            numbers = parameter.choices or (value, max(value * 0.5, low), max(value * 0.9, low))
             hyper[parameter.name] = numbers[-1 - k % len(numbers)]
         stack.append(resolve(name, hyper))
     return stack

@@ -16,7 +16,9 @@ distances = pytest.importorskip("pytorch_metric_learning.distances")
 from pytorch_metric_learning.losses import (  # noqa: E402
     ArcFaceLoss,
     CosFaceLoss,
+    LargeMarginSoftmaxLoss,
     NormalizedSoftmaxLoss,
+    SphereFaceLoss,
     TripletMarginLoss,
 )
 from pytorch_metric_learning.miners import BatchHardMiner  # noqa: E402
@@ -66,6 +68,18 @@ def test_norm_softmax() -> None:
     assert_equal(make("norm_softmax", {"scale": 16.0}), theirs, unit, labels)
 
 
+@pytest.mark.parametrize("margin", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("name", "peer"), [("l_softmax", LargeMarginSoftmaxLoss), ("sphereface", SphereFaceLoss)]
+)
+def test_multiplied_angle(name: str, peer: Any, margin: int) -> None:
+    """Theirs has no annealing: lambda is 0 here."""
+    ours = make(name, {"margin": margin, "base": 0.0, "lambda_min": 0.0})
+    with torch.no_grad():  # lengths matter to L-Softmax
+        ours.weight.mul_(torch.linspace(0.5, 2, 5).unsqueeze(1))
+    assert_equal(ours, peer(5, 4, margin=margin, scale=1), *batch(40))
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
@@ -75,7 +89,11 @@ def test_batch_hard_triplet(soft: bool, squared: bool, normalize: bool) -> None:
         margin=0.0 if soft else 0.3, smooth_loss=soft, distance=distance, reducer=MeanReducer()
     )
     miner = BatchHardMiner(distance=distance)
-    hyper: dict[str, Value] = {"soft_margin": soft, "squared": squared, "normalize": normalize}
+    hyper: dict[str, Value] = {
+        "soft_margin": soft,
+        "distance": "squared" if squared else "euclidean",
+        "normalize": normalize,
+    }
     ours = make("triplet", hyper if soft else {**hyper, "margin": 0.3})
     embeddings, labels = batch(24)
     labels[-1] = 7  # an anchor without a positive is dropped by both

@@ -146,7 +146,7 @@ def _experiment(
         {"rule": "linear", "gradient": "exact", **settings} if loss == "arcface" else dict(settings)
     )
     if loss == "triplet":
-        hyper = {"soft_margin": False, "squared": False, **settings}
+        hyper = {"soft_margin": False, "distance": "euclidean", **settings}
     slug = "".join(f"-{key[0]}{value:g}" for key, value in settings.items())
     return {
         "id": f"glyphs-conv3-{loss}{slug}-r{seed}-0a1b2c3d4e",

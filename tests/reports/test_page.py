@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,23 @@ def test_findings_in_words(tmp_path: Path) -> None:
     )
     assert lines[1].startswith("Open-set EER: ArcFace m=0.3 has the best mean, 4.0 ± 2.5 %")
     assert any("Spearman's ρ = 1.00" in line and "No answer" in line for line in lines)
+
+
+def test_warnings_of_the_plan_are_said(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, grid={"softmax": {}, "cosface": {"margin": [0.2]}}, seeds=2)
+    plan = json.loads(tree.plan.read_text())
+    texts = [f"cosface: margin {number} cannot be satisfied" for number in range(9)]
+    plan["warnings"] = [
+        {"loss": "cosface", "hyperparameters": {"margin": 0.2}, "warning": text}
+        for text in [*texts, texts[0]]
+    ]
+    tree.plan.write_text(json.dumps(plan))
+    study = collect(tree.plan, tree.runs)
+    lines = findings(study, select(study))
+    assert [line for line in lines if "cannot be satisfied" in line] == [
+        f"Warning of the plan: {text}." for text in texts[:6]
+    ]
+    assert "3 more such warnings stand in plan.json." in lines
 
 
 def test_worse_is_said(tmp_path: Path) -> None:

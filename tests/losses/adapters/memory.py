@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
+from losses.schema import Value
 from tests.losses.adapters.common import Adapter, Results, differentiate, tensors
 from tests.losses.stacks import make
 from tests.losses.vectors import Case
@@ -55,7 +56,47 @@ def center_update(case: Case, dtype: torch.dtype) -> Results:
     return {"centers": np.stack(after) if sequence else after[-1], "delta": moved}
 
 
+def oim_loss(case: Case, dtype: torch.dtype, **hyper: Value) -> Any:
+    """OIM with the table and the queue of the case."""
+    classes, dim = case.input("lut").shape
+    queue = torch.tensor(case.input("queue"))
+    loss = make(
+        "oim",
+        {"queue_size": len(queue), "normalize": case.param("normalise"), **hyper},
+        num_classes=classes,
+        embedding_dim=dim,
+        dtype=dtype,
+    )
+    loss.lut.copy_(torch.tensor(case.input("lut")))
+    if len(queue):
+        loss.queue.copy_(queue)
+    return loss
+
+
+def oim(case: Case, dtype: torch.dtype) -> Results:
+    loss = oim_loss(case, dtype, temperature=case.param("temperature"))
+    embeddings, labels = tensors(case, dtype)
+    labelled = [i for i, label in enumerate(labels) if label >= 0]
+    singles = [loss(embeddings[i : i + 1], labels[i : i + 1]).item() for i in labelled]
+    results = differentiate(loss(embeddings, labels), {"X": embeddings})
+    return {**results, "per": np.array(singles)}
+
+
+def oim_update(case: Case, dtype: torch.dtype) -> Results:
+    loss = oim_loss(case, dtype, momentum=case.param("momentum"))
+    loss.pointer.fill_(case.param("pointer"))
+    labels = torch.tensor(case.input("y"), dtype=torch.int64)
+    results = {}
+    for step in (1, 2):
+        loss.after_step(torch.tensor(case.input(f"X{step}"), dtype=dtype), labels)
+        state = {"lut": loss.lut, "queue": loss.queue, "pointer": loss.pointer}
+        results |= {f"{key}{step}": value.numpy().copy() for key, value in state.items()}
+    return results
+
+
 ADAPTERS = {
     "center_loss": Adapter("center", center),
     "center_update": Adapter("center", center_update),
+    "oim": Adapter("oim", oim),
+    "oim_update": Adapter("oim", oim_update),
 }

@@ -1,0 +1,134 @@
+"""Heads that decide for each class on its own: is the sample of it, or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from losses.base import Log
+from losses.functional import accuracy, unit_rows
+from losses.heads import ClassWeights
+
+EXCLUDED = -1e30
+"""Added to a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
+
+LARGEST = 40.0
+"""log(1 + e^z) and z are one number from here on, in float64 too; e^z is far from an overflow."""
+
+
+def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logits (B, C), changed in place so that softplus and logsumexp pass by the own class."""
+    index = labels.unsqueeze(-1)
+    # In place: adding to one column copies neither the logits nor their gradient.
+    return logits.scatter_add_(-1, index, logits.new_full((), EXCLUDED).expand(index.shape))
+
+
+def softplus(z: Tensor) -> Tensor:
+    """log(1 + e^z), exact in float64; torch's is z from 20 on, 2e-9 too small."""
+    return nn.functional.softplus(z, threshold=LARGEST)
+
+
+class SoftplusSum(torch.autograd.Function):
+    """Σ_j log(1 + e^(z_j)) over the last axis of logits (B, C): values (B,), and e^z for the slope.
+
+    With one exponential in place of torch's two; past `LARGEST` the logarithm is z itself.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The sums, and e^z."""
+        beyond = (logits - LARGEST).relu_().sum(dim=-1)
+        odds = logits.clamp_max(LARGEST).exp_()
+        return odds.log1p().sum(dim=-1) + beyond, odds
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep e^z."""
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor | None, _: None) -> Tensor | None:
+        """slope·e^z / (1 + e^z)."""
+        (odds,) = ctx.saved_tensors
+        return None if slope is None else (odds / (odds + 1)).mul_(slope.unsqueeze(-1))
+
+
+def softplus_of_others(logits: Tensor, labels: Tensor) -> Tensor:
+    """Σ_{j≠y} log(1 + e^(z_j)), (B,), from all logits (B, C), which it changes."""
+    result: Tensor = SoftplusSum.apply(exclude_target(logits, labels))[0]
+    return result
+
+
+class BinaryHead(ClassWeights):
+    """One binary decision per class, on cosines, with one bias b that all classes share.
+
+    L = w⁺·log(1 + e^(-p)) + w⁻·Σ_{j≠y} log(1 + e^(n_j)): p is the logit of the own class with its
+    margin, n_j those of the others. Mean over the batch. The bias is a learned number () and starts
+    at ``initial_bias``.
+
+    Logs ``positive`` and ``negative``, the two terms of the loss, and ``bias``.
+    """
+
+    bias: nn.Parameter
+
+    def add_bias(self) -> None:
+        """Register the bias; to be called when the hyper-parameters are there."""
+        self.bias = nn.Parameter(torch.tensor(self.initial_bias()))
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weight rows; the bias returns to its start."""
+        super().reset_parameters(generator)
+        nn.init.constant_(self.bias, self.initial_bias())
+
+    def initial_bias(self) -> float:
+        """The bias at the start."""
+        raise NotImplementedError
+
+    def target(self, cosine: Tensor) -> Tensor:
+        """Logit p of the own class, with margin, from its cosine (B,)."""
+        raise NotImplementedError
+
+    def others(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """Σ_{j≠y} log(1 + e^(n_j)) of each sample, (B,), from all cosines (B, C).
+
+        It may change them."""
+        raise NotImplementedError
+
+    def plain(self, cosines: Tensor) -> Tensor:
+        """Logits without margin, from cosines of any shape."""
+        raise NotImplementedError
+
+    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """w⁺ and w⁻, each ()."""
+        raise NotImplementedError
+
+    def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
+        """See `Loss.compute`."""
+        directions, lengths = unit_rows(embeddings)
+        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        cosines = directions @ weight.mT  # (B, C)
+        cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
+        right = accuracy(cosines.detach(), labels)
+        positive_weight, negative_weight = self.weights(cosine.dtype)
+        positive = positive_weight * softplus(-self.target(cosine)).mean()
+        negative = negative_weight * self.others(cosines, labels).mean()
+        log = {
+            "accuracy": right,
+            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
+            "embedding_norm": lengths.detach().mean(),
+            "positive": positive.detach(),
+            "negative": negative.detach(),
+            "bias": self.bias.detach().to(cosine.dtype),
+        }
+        return positive + negative, log
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """Logits of all classes without margin, (B, C)."""
+        directions = unit_rows(embeddings)[0]
+        return self.plain(directions @ unit_rows(self.weight.to(embeddings.dtype))[0].mT)
