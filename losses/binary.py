@@ -8,14 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from losses.base import Log
-from losses.functional import accuracy, unit_rows
+from losses.functional import LARGEST, accuracy, softplus, unit_rows
 from losses.heads import ClassWeights
 
 EXCLUDED = -1e30
 """Added to a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
-
-LARGEST = 40.0
-"""log(1 + e^z) and z are one number from here on, in float64 too; e^z is far from an overflow."""
 
 
 def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
@@ -23,11 +20,6 @@ def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
     index = labels.unsqueeze(-1)
     # In place: adding to one column copies neither the logits nor their gradient.
     return logits.scatter_add_(-1, index, logits.new_full((), EXCLUDED).expand(index.shape))
-
-
-def softplus(z: Tensor) -> Tensor:
-    """log(1 + e^z), exact in float64; torch's is z from 20 on, 2e-9 too small."""
-    return nn.functional.softplus(z, threshold=LARGEST)
 
 
 class SoftplusSum(torch.autograd.Function):

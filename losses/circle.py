@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from losses.functional import softplus
 from losses.pairs import PairLoss, masked_logsumexp, masked_mean
 
 

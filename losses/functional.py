@@ -22,6 +22,15 @@ def unit_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return vectors * inverse.unsqueeze(-1), lengths
 
 
+LARGEST = 40.0
+"""log(1 + e^z) and z are one number from here on, in float64 too; e^z is far from an overflow."""
+
+
+def softplus(z: Tensor) -> Tensor:
+    """log(1 + e^z), exact in float64; torch's is z from 20 on, 2e-9 too small."""
+    return torch.nn.functional.softplus(z, threshold=LARGEST)
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Cross-entropy (B,), and the log-probabilities (B, C) that its gradient needs.
 

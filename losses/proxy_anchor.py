@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.binary import EXCLUDED, exclude_target, softplus
-from losses.functional import accuracy, unit_rows
+from losses.binary import EXCLUDED, exclude_target
+from losses.functional import accuracy, softplus, unit_rows
 from losses.heads import ClassWeights
 
 

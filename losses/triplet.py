@@ -6,9 +6,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from losses.functional import counter_uniform, unit_rows
+from losses.functional import counter_uniform, softplus, unit_rows
 from losses.pairs import PairLoss, chord_angle, distances, masked_mean
 
 
