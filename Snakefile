@@ -136,6 +136,11 @@ rule attach:
         "python -m benchmarks track --plan {input.plan} --report {params.folder} --done {output} > {log} 2>&1"
 
 
+onstart:
+    for line in dict.fromkeys(item["warning"] for item in STUDY.warnings):
+        print(f"warning: {line}", file=sys.stderr)
+
+
 onsuccess:
     print(f"\nReport: {(OUT / 'report/index.html').resolve()}")
 

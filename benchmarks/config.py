@@ -29,6 +29,12 @@ SCHEMA_PATH = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 # What the results folder holds beside the studies: no study may have such a name.
 RESERVED = ("cache", "checkpoints", "locks", "mlartifacts", "runs")
 
+# What a loss must have for these keys of its recipe to do something.
+NEEDED = {
+    "label_smoothing": "cross-entropy over the classes",
+    "class_weight_norm": "class weights",
+}
+
 
 class _Loader(yaml.SafeLoader):
     """YAML as people mean it: ``1e-3`` is a number, and a key that stands twice is an error."""
@@ -273,6 +279,12 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                     )
                     readable = False
                     continue
+                if not _takes(name, key):
+                    yield (
+                        f"{where}.recipe.{key}: {value!r} has no effect, {name} has no "
+                        f"{NEEDED[key]}; take it out (python -m losses show {name})"
+                    )
+                    readable = False
                 for item in value if isinstance(value, list) else [value]:
                     for error in _Validator(schema["properties"][key]).iter_errors(item):
                         yield f"{where}.recipe.{key}: {error.message}"
@@ -295,6 +307,14 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
             )
     if recipe["warmup_epochs"] > recipe["epochs"]:
         yield f"recipe.warmup_epochs: {recipe['warmup_epochs']} is more than recipe.epochs = {recipe['epochs']}"
+
+
+def _takes(name: str, key: str) -> bool:
+    """Whether a recipe key does something to a loss; also where there is no such loss."""
+    try:
+        return key not in NEEDED or key.removeprefix("class_") in catalog.row(name).recipe
+    except catalog.CatalogError:
+        return True
 
 
 def _duplicates(config: Mapping[str, Any]) -> Iterator[str]:

@@ -54,9 +54,14 @@ def source_fingerprint(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     # Folder and name, not the whole path: the same order wherever a package is installed.
     for path in sorted(paths, key=lambda item: item.parts[-2:]):
-        code = ast.unparse(_strip_docstrings(ast.parse(path.read_text())))
-        digest.update(f"{path.name}\0{code}\0".encode())
+        digest.update(f"{path.name}\0{_code(path.read_text())}\0".encode())
     return digest.hexdigest()
+
+
+@cache
+def _code(text: str) -> str:
+    """A module's code alone; kept, since most losses share their modules."""
+    return ast.unparse(_strip_docstrings(ast.parse(text)))
 
 
 @cache

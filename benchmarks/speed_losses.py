@@ -3,7 +3,8 @@
 The floor of a loss with class weights is the least that any such loss has to do, in plain PyTorch: normalise
 embeddings and weights, three matrix products (one forward, two backward), log-softmax cross-entropy. For the losses
 on plain inner products it does not normalise and has a bias; for several centers a class it has as many times the
-rows. Losses of pairs have no floor here.
+rows; for the binary heads (SphereFace2, UniFace), which have no softmax, a sum of softplus is in the place of the
+cross-entropy. Losses of pairs have no floor here.
 
 Floor, loss and peer are timed in turn, round after round, and every ratio is taken within a round: another load on
 the machine then meets all of them. The time of a loss contains what it logs, and all gradients: to the embeddings
@@ -34,6 +35,7 @@ from benchmarks.memory import keep_freed_memory
 from benchmarks.provenance import provenance
 from benchmarks.stack import StackedModule
 from losses.base import Loss
+from losses.binary import BinaryHead
 from losses.build import build
 from losses.catalog import CATALOG, CatalogError, row
 from losses.softmax import Softmax
@@ -114,8 +116,20 @@ def floor(
     """The least that a loss with class weights has to do; with a bias: without normalising."""
     if bias is not None:
         return F.cross_entropy(F.linear(embeddings, weight, bias), labels)
-    logits = (scale * F.normalize(embeddings, dim=-1)) @ F.normalize(weight, dim=-1).mT
-    return F.cross_entropy(logits, labels)
+    return F.cross_entropy(floor_logits(embeddings, weight, scale), labels)
+
+
+def binary_floor(embeddings: Tensor, labels: Tensor, weight: Tensor, scale: float) -> Tensor:
+    """The least that a binary head has to do: one decision per class, each taken as a negative.
+
+    A sum of `torch.nn.functional.softplus`, the fastest form in plain PyTorch.
+    """
+    return F.softplus(floor_logits(embeddings, weight, scale)).sum() / len(labels)
+
+
+def floor_logits(embeddings: Tensor, weight: Tensor, scale: float) -> Tensor:
+    """Scaled cosines."""
+    return (scale * F.normalize(embeddings, dim=-1)) @ F.normalize(weight, dim=-1).mT
 
 
 def floor_of(
@@ -130,6 +144,8 @@ def floor_of(
     bias = torch.zeros(rows, device=device, requires_grad=True) if plain else None
     inputs = [embeddings, *([weight.requires_grad_()] if learned else [])]
     inputs += [] if bias is None else [bias]
+    if any(isinstance(module, BinaryHead) for module in loss.modules()):
+        return lambda: gradients(binary_floor(embeddings, labels, weight, scale), inputs), rows
     return lambda: gradients(floor(embeddings, labels, weight, bias, scale), inputs), rows
 
 

@@ -37,9 +37,7 @@ class Study:
     experiments: tuple[Experiment, ...]
     stacks: dict[str, tuple[str, ...]]  # stack id -> experiment ids
     evaluation: str  # id of the protocols with their settings and code
-    warnings: tuple[
-        dict[str, Any], ...
-    ] = ()  # loss, hyperparameters, warning: asked for, but out of reach
+    warnings: tuple[dict[str, Any], ...] = ()  # loss, hyperparameters, warning
 
     @property
     def results(self) -> Path:

@@ -41,9 +41,7 @@ class Progress:
     seconds: float  # training time so far, over all processes that worked on it
     history: list[list[Row]]  # by member
     diverged: list[int]  # by member, the epoch it was found at; 0 for none
-    unmoved: list[
-        int
-    ]  # by member, the epoch after which its class weights stood where they began; 0 for none
+    unmoved: list[int]  # by member, the epoch that left its class weights as they began; 0 for none
 
     def stopped(self, index: int) -> int:
         """The epoch after which a member is given up; 0 for none."""
@@ -184,6 +182,8 @@ def _train(
         mininterval=5,
     ) as bar:
         for epoch in range(progress.epoch + 1, recipe["epochs"] + 1):
+            if all(map(progress.stopped, range(members))):
+                break
             start = time.perf_counter()
             rows = _epoch(stack, data, epoch, bar)
             progress.seconds += time.perf_counter() - start
@@ -197,8 +197,6 @@ def _train(
                 }
             )
             bar.set_postfix_str(_summary(progress))
-            if all(map(progress.stopped, range(members))):
-                break
     _write_runs(stack, data, progress, store, device)
     saved.remove()
 

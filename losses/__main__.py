@@ -120,6 +120,11 @@ def about(entry: LossRow) -> Iterator[str]:
         yield from _table(lines)
     else:
         yield "  none"
+    for name, text in describe.rules(entry).items():
+        yield f"\nOf {name}"
+        yield from textwrap.wrap(
+            " ".join(text.split()), _width(), initial_indent="  ", subsequent_indent="  "
+        )
     if entry.presets:
         yield "\nPresets"
         yield from _table(

@@ -72,7 +72,9 @@ class AdaCos(CosineHead):
         nothing = torch.full_like(columns, -torch.inf, dtype=cosines.dtype)
         logits = (self.scale.to(cosines.dtype) * cosines).scatter_add_(-1, columns, nothing)
         size = labels.shape[-1]
-        spread = logits.logsumexp(dim=(-2, -1)) - math.log(size)  # ln B
+        largest = logits.amax(dim=(-2, -1))
+        total = logits.sub_(largest).exp_().sum(dim=(-2, -1))  # in place: faster than logsumexp
+        spread = largest + total.log() - math.log(size)  # ln B
         angles = cosines.gather(-1, columns).squeeze(-1).clamp(-1, 1).acos().sort(dim=-1).values
         middle = angles[..., (size - 1) // 2]
         if self.median == "mean":
@@ -95,7 +97,7 @@ class AdaCos(CosineHead):
                 "embedding_norm": lengths.mean(),
                 "scale": scale,
             }
-        return self.per_sample(scale * cosines, labels).mean(), log
+        return self.per_sample(cosines.mul_(scale), labels).mean(), log
 
     def after_step(self, embeddings: Tensor, labels: Tensor) -> None:
         """The scale of the batch becomes that of the next one to start from."""

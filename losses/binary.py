@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from losses.base import Log
-from losses.functional import LARGEST, accuracy, softplus, unit_rows
+from losses.functional import accuracy, softplus, unit_rows
 from losses.heads import ClassWeights
 
 EXCLUDED = -1e30
@@ -23,37 +24,31 @@ def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class SoftplusSum(torch.autograd.Function):
-    """Σ_j log(1 + e^(z_j)) over the last axis of logits (B, C): values (B,), and e^z for the slope.
-
-    With one exponential in place of torch's two; past `LARGEST` the logarithm is z itself.
-    """
+    """Σ_j log(1 + e^(z_j)) over the last axis of logits (B, C): (B,)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums, and e^z."""
-        beyond = (logits - LARGEST).relu_().sum(dim=-1)
-        odds = logits.clamp_max(LARGEST).exp_()
-        return odds.log1p().sum(dim=-1) + beyond, odds
+    def forward(logits: Tensor) -> Tensor:
+        """The sums."""
+        return softplus(logits).sum(dim=-1)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep e^z."""
-        ctx.save_for_backward(output[1])
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep the logits."""
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor | None, _: None) -> Tensor | None:
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
         """slope·e^z / (1 + e^z)."""
-        (odds,) = ctx.saved_tensors
-        return None if slope is None else (odds / (odds + 1)).mul_(slope.unsqueeze(-1))
+        (logits,) = ctx.saved_tensors
+        return logits.sigmoid().mul_(slope.unsqueeze(-1))
 
 
 def softplus_of_others(logits: Tensor, labels: Tensor) -> Tensor:
     """Σ_{j≠y} log(1 + e^(z_j)), (B,), from all logits (B, C), which it changes."""
-    result: Tensor = SoftplusSum.apply(exclude_target(logits, labels))[0]
+    result: Tensor = SoftplusSum.apply(exclude_target(logits, labels))
     return result
 
 
@@ -86,8 +81,12 @@ class BinaryHead(ClassWeights):
         """Logit p of the own class, with margin, from its cosine (B,)."""
         raise NotImplementedError
 
-    def others(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Σ_{j≠y} log(1 + e^(n_j)) of each sample, (B,), from all cosines (B, C).
+    def radius(self, dtype: torch.dtype) -> Tensor:
+        """A factor () on the cosines, before the product that makes them: cheaper than after it."""
+        raise NotImplementedError
+
+    def others(self, products: Tensor, labels: Tensor) -> Tensor:
+        """Σ_{j≠y} log(1 + e^(n_j)) of each sample, (B,), from all radius·cosθ_j (B, C).
 
         It may change them."""
         raise NotImplementedError
@@ -104,12 +103,12 @@ class BinaryHead(ClassWeights):
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
         weight = unit_rows(self.weight.to(embeddings.dtype))[0]
-        cosines = directions @ weight.mT  # (B, C)
+        products = (directions * self.radius(directions.dtype)) @ weight.mT  # (B, C)
         cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
-        right = accuracy(cosines.detach(), labels)
+        right = accuracy(products.detach(), labels)
         positive_weight, negative_weight = self.weights(cosine.dtype)
         positive = positive_weight * softplus(-self.target(cosine)).mean()
-        negative = negative_weight * self.others(cosines, labels).mean()
+        negative = negative_weight * self.others(products, labels).mean()
         log = {
             "accuracy": right,
             "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),

@@ -58,6 +58,18 @@ FAMILIES: dict[str, tuple[LossRow, ...]] = {
 
 CATALOG: dict[str, LossRow] = {entry.name: entry for rows in FAMILIES.values() for entry in rows}
 
+OTHER_NAMES = {
+    "a_softmax": "sphereface",
+    "am_softmax": "cosface",
+    "batch_hard": "triplet",
+    "cross_entropy": "softmax",
+    "infonce": "ntxent",
+    "large_margin_softmax": "l_softmax",
+    "lmcl": "cosface",
+    "normface": "norm_softmax",
+}
+"""What else papers and code call a loss, where its name here is not the nearest spelling."""
+
 
 def names() -> tuple[str, ...]:
     """Names of all losses, in the order of the catalog."""
@@ -81,7 +93,9 @@ def row(name: str) -> LossRow:
         raise CatalogError.about("loss", name, problem)
     if peers.is_peer(name):
         return peers.row(name)
-    problem = f"unknown{nearest(name, CATALOG)} (known: {', '.join(CATALOG)})"
+    here = OTHER_NAMES.get(str(name).lower().replace("-", "_"))
+    hint = f"; here it is {here!r}" if here else nearest(name, CATALOG)
+    problem = f"unknown{hint} (known: {', '.join(CATALOG)})"
     raise CatalogError.about("loss", name, problem)
 
 
@@ -96,8 +110,10 @@ def _sum(name: str) -> LossRow:
     problem = next(filter(None, (_part_problem(part, parts) for part in parts)), "")
     rows = {} if problem else {part: part_row(part) for part in parts}
     of_classes = [part for part in rows if part in TERMS and TERMS[part].of_classes]
-    if of_classes and not any("weight_norm" in entry.recipe for entry in rows.values()):
-        problem = f"{of_classes[0]} needs a part with class weights"
+    if of_classes and not any(
+        "weight_norm" in entry.recipe and entry.single_rows for entry in rows.values()
+    ):
+        problem = f"{of_classes[0]} needs a part with one class weight row per class"
     if problem:
         raise CatalogError.about("loss", name, problem)
     return sums.sum_row(name, rows)
@@ -135,7 +151,7 @@ def resolve(name: str, given: Mapping[str, object] | None = None) -> dict[str, V
     ------
     CatalogError
         Unknown loss, preset or key (with the nearest spelling), wrong type, not finite, out of the
-        legal range, without effect.
+        legal range, without effect, not below another.
     """
     entry = row(name)
     parameters = {parameter.name: parameter for parameter in entry.hyperparameters}
@@ -162,6 +178,11 @@ def resolve(name: str, given: Mapping[str, object] | None = None) -> dict[str, V
             shown = " or ".join(repr(value) for value in needed)
             problem = f"has an effect only with {other} = {shown}"
             raise CatalogError.about(f"{name}.{key}", given[key], problem)
+    for key, value in resolved.items():
+        above = parameters[key].below
+        if above is not None and float(value) >= float(resolved[above]):
+            problem = f"must be below {above} = {resolved[above]!r}"
+            raise CatalogError.about(f"{name}.{key}", value, problem)
     return resolved
 
 
@@ -210,17 +231,18 @@ def source_modules(name: str) -> list[str]:
         if path in found or not path.is_file():
             continue
         found.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module
-                and node.module.partition(".")[0] == package.name
-            ):
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                waiting += [
-                    alias.name
-                    for alias in node.names
-                    if alias.name.partition(".")[0] == package.name
-                ]
+        imports = _imports(path.read_text(encoding="utf-8"))
+        waiting += [name for name in imports if name.partition(".")[0] == package.name]
     return [str(path) for path in sorted(found.union(*map(peers.sources, parts)))]
+
+
+@cache
+def _imports(code: str) -> tuple[str, ...]:
+    """Modules, or names in them, that a module imports."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return tuple(found)

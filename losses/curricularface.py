@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from losses.base import Log
 from losses.functional import additive_angle, angle_sum_cosine, hard_negatives
@@ -91,17 +94,10 @@ class CurricularFace(CosineHead):
         t = self.advance(cosine)
         if self.hard_reference == "raw":
             target = angle_sum_cosine(cosine, self.margin.to(cosine.dtype))
-        # c(t + c) = slope·c + rest, where slope = t + 2c and rest = -c² are held constant: value and
-        # gradient are exact, with few passes over (B, C), most of them in place.
-        with torch.no_grad():
-            hard = hard_negatives(logits, labels, scale * target)
-            share = hard.sum() / (len(labels) * (self.num_classes - 1))
-            opposite = (logits * hard).div_(-scale)  # -c of the hard
-            slope = hard.mul_(t - 1).add_(1).add_(opposite, alpha=-2)
-            rest = opposite * logits if self.t_has_gradient else opposite.mul_(logits)
-        changed = logits.mul_(slope).add_(rest)
+        changed, hard_logits, count = Bent.apply(logits, labels, scale * target, scale, t)[:3]
         if self.t_has_gradient:
-            changed = changed + opposite * (scale * (t.detach() - t))
+            changed = changed + hard_logits * (t - t.detach())
+        share = count / (len(labels) * (self.num_classes - 1))
         return changed, {"t": t.detach(), "hard_share": share}
 
     def advance(self, cosine: Tensor) -> Tensor:
@@ -116,3 +112,45 @@ class CurricularFace(CosineHead):
     def after_step(self, embeddings: Tensor, labels: Tensor) -> None:
         """t moves on."""
         self.t.copy_(self.pending)
+
+
+class Bent(torch.autograd.Function):
+    """l·(t + l/s) of the hard logits l = s·cosθ (B, C), others as they are.
+
+    By hand, because autograd would walk over (B, C) for each of its products. Also gives the hard
+    logits with 0 for the others, and the number of the hard ones.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        logits: Tensor, labels: Tensor, threshold: Tensor, scale: Tensor, t: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The values, the hard logits, their number, and the slope less 1."""
+        hard = hard_negatives(logits, labels, threshold)
+        count = hard.sum()
+        hard_logits = hard * logits
+        step = torch.addcmul(hard.mul_(t - 1), hard_logits, 1 / scale)  # t - 1 + l/s
+        return (
+            torch.addcmul(logits, logits, step),
+            hard_logits,
+            count,
+            torch.addcmul(step, hard_logits, 1 / scale),
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep the slope."""
+        ctx.save_for_backward(output[3])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        """With respect to the logits."""
+        (slope,) = ctx.saved_tensors
+        if gradient is not None:
+            gradient = torch.addcmul(gradient, gradient, slope)
+        return gradient, None, None, None, None

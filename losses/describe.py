@@ -78,6 +78,18 @@ def entries(section: str) -> list[tuple[str, str]]:
     ]
 
 
+def rules(row: LossRow) -> dict[str, str]:
+    """What the functions say that the arguments point at (``see `losses.<module>.<function>```)."""
+    found = {}
+    for argument, text in describe(row).arguments.items():
+        for module, name in re.findall(r"see `losses\.(\w+)\.([a-z]\w*)`", text):
+            for node in ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef) and node.name == name:
+                    body = (ast.get_docstring(node) or "").partition("\n\n")[2]
+                    found[argument] = body.partition("\n\nParameters\n")[0]
+    return {item.name: found[item.name] for item in row.hyperparameters if found.get(item.name, "")}
+
+
 def parts(row: LossRow) -> dict[str, str]:
     """What each part of a sum is, in one line; empty for a loss that is no sum."""
     return {name: describe(part_row(name)).summary for name in row.parts}
@@ -139,6 +151,16 @@ def meaning(parameter: Hyperparameter) -> str:
     other, values = parameter.only_if
     allowed = " or ".join(shown(value) for value in values)
     return f"{parameter.meaning} (only with {other}: {allowed})"
+
+
+def details(parameter: Hyperparameter, argument: str) -> str:
+    """What it does, and what the docstring says about it where that is more."""
+    more = re.sub(r"see `losses\.\w+\.[a-z]\w*`", "see below", argument)
+    if not more or more.rstrip(".").lower() in parameter.meaning.lower():
+        return meaning(parameter)
+    if more.lower().startswith(parameter.meaning.lower()):
+        return more + meaning(parameter).removeprefix(parameter.meaning)
+    return f"{meaning(parameter)}. {more}"
 
 
 def setting(values: dict[str, Value]) -> str:

@@ -11,7 +11,7 @@ from losses.heads import CosineHead
 
 
 class MagFace(CosineHead):
-    """MagFace. Meng et al. 2021, eq. of section 3. Mean over the batch.
+    """MagFace. Meng et al. 2021, section 3. Mean over the batch.
 
     Target logit s·cos(θ_y + m(a)), others s·cosθ_j, plus λ_g·g(a), where a is the embedding's
     length held in [l_a, u_a], m(a) = l_m + (u_m - l_m)·(a - l_a)/(u_a - l_a), and
@@ -36,11 +36,6 @@ class MagFace(CosineHead):
         m(a) depends on the embedding, or is a constant.
     label_smoothing, weight_norm : float
         See `losses.heads.ClassifierLoss`.
-
-    Raises
-    ------
-    ValueError
-        l_a is not below u_a.
     """
 
     l_a: Tensor
@@ -68,8 +63,6 @@ class MagFace(CosineHead):
         super().__init__(
             num_classes, embedding_dim, label_smoothing=label_smoothing, weight_norm=weight_norm
         )
-        if not l_a < u_a:
-            raise ValueError(f"magface.l_a = {l_a!r}: must be below magface.u_a = {u_a!r}")
         self.rule = rule
         self.gradient = gradient
         self.add_hyperparameters(scale=scale, l_a=l_a, u_a=u_a, l_m=l_m, u_m=u_m, lambda_g=lambda_g)

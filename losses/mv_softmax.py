@@ -85,7 +85,7 @@ class MVSoftmax(CosineHead):
             rule = "none" if self.rule == "easy" else self.rule
             hard = hard_negatives(logits, labels, scale * self.margin_target(cosine, rule))
             share = hard.sum() / (len(labels) * (self.num_classes - 1))
-            raised = hard.mul_(t) * scale
+            raise_by = hard.mul_(t)
         if self.emphasis == "adaptive":
-            logits = logits.mul_(hard.add_(1))
-        return logits.add_(raised), {"hard_share": share}
+            logits = logits.mul_(raise_by + 1)
+        return torch.addcmul(logits, raise_by, scale), {"hard_share": share}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from losses.base import Log, Loss
-from losses.functional import cross_entropy, unit_rows
+from losses.functional import cross_entropy, hits, unit_rows
 
 
 class OIM(Loss):
@@ -72,11 +72,10 @@ class OIM(Loss):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`; ``seen`` is the share of classes with a vector."""
         lut = self.lut.to(embeddings.dtype)
-        own_logits = self.scores(embeddings)  # (B, C)
-        logits = own_logits
+        points = self._scaled_points(embeddings)
+        own_logits = logits = points @ lut.mT  # (B, C)
         if self.queue is not None:
-            others = self._points(embeddings) @ self.queue.to(embeddings.dtype).mT
-            logits = torch.cat([logits, others / self.temperature.to(others.dtype)], dim=-1)
+            logits = torch.cat([logits, points @ self.queue.to(points.dtype).mT], dim=-1)
         labelled = labels >= 0
         target = torch.where(labelled, labels, torch.zeros_like(labels))
         count = labelled.to(logits.dtype).sum().clamp_min(1)
@@ -85,9 +84,9 @@ class OIM(Loss):
         with torch.no_grad():
             directions, lengths = unit_rows(embeddings)
             angles = (directions * lut[target]).sum(dim=-1).clamp(-1, 1).acos()
-            right = own_logits.argmax(dim=-1) == labels
+            right = torch.where(labelled, hits(own_logits, target), torch.zeros_like(angles))
             log = {
-                "accuracy": right.to(logits.dtype).sum() / count,
+                "accuracy": right.sum() / count,
                 "target_angle": torch.where(labelled, angles, torch.zeros_like(angles)).sum()
                 / count,
                 "embedding_norm": lengths.mean(),
@@ -97,11 +96,13 @@ class OIM(Loss):
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """v·x/τ, (B, C)."""
-        points = self._points(embeddings)
-        return points @ self.lut.to(points.dtype).mT / self.temperature.to(points.dtype)
+        return self._scaled_points(embeddings) @ self.lut.to(embeddings.dtype).mT
 
     def _points(self, embeddings: Tensor) -> Tensor:
         return unit_rows(embeddings)[0] if self.normalize else embeddings
+
+    def _scaled_points(self, embeddings: Tensor) -> Tensor:
+        return self._points(embeddings) / self.temperature.to(embeddings.dtype)
 
     def after_step(self, embeddings: Tensor, labels: Tensor) -> None:
         """Update the table and the queue."""

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import ast
 import difflib
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from losses.schema import CatalogError, Hyperparameter, LossRow, Value
+from losses.schema import CatalogError, Hyperparameter, LossRow, Value, finite
 
 PREFIX = "pml:"
 PACKAGE = "pytorch_metric_learning"
@@ -84,11 +83,10 @@ class Argument(Hyperparameter):
         word = isinstance(self.default, str) and self.default != NONE and not self.required
         if word or isinstance(value, bool) or not isinstance(value, int | float):
             raise CatalogError.about(key, value, f"must be {self._kind()}")
-        if not math.isfinite(value):
-            raise CatalogError.about(key, value, "must be finite")
-        if isinstance(self.default, int) and float(value).is_integer():
+        number = finite(key, value)
+        if isinstance(self.default, int) and number.is_integer():
             return int(value)
-        return float(value) if isinstance(self.default, float) else value
+        return number if isinstance(self.default, float) else value
 
     def _kind(self) -> str:
         if self.default == NONE:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from losses.base import Log
 from losses.binary import EXCLUDED, exclude_target
-from losses.functional import accuracy, softplus, unit_rows
+from losses.functional import accuracy, log_sum_exp, softplus, unit_rows
 from losses.heads import ClassWeights
 
 
@@ -86,7 +86,7 @@ class ProxyAnchor(ClassWeights):
     def negative_terms(self, logits: Tensor, labels: Tensor) -> Tensor:
         """log(1 + Σ e^(α(cos + δ))) of each proxy (C,), from α·cos (B, C), which it changes."""
         offset = self.scale.to(logits.dtype) * self.margin.to(logits.dtype)
-        return softplus(exclude_target(logits, labels).logsumexp(dim=-2) + offset)
+        return softplus(log_sum_exp(exclude_target(logits, labels), dim=-2) + offset)
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """α·cosθ, (B, C)."""

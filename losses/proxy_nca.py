@@ -11,7 +11,7 @@ from losses.heads import ClassWeights
 
 
 class ProxyNCA(ClassWeights):
-    """Proxy-NCA. Movshovitz-Attias et al. 2017, eq. 4 on proxies. Mean over the batch.
+    """Proxy-NCA. Movshovitz-Attias et al. 2017, the NCA loss on proxies. Mean over the batch.
 
     -log(e^(-s·d_y) / Σ_z e^(-s·d_z)) with d_z = ‖x̂ - p̂_z‖² = 2 - 2cosθ_z between unit vectors and
     one proxy per class, the rows of ``weight``. z runs over the other classes (the paper), so that

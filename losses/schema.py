@@ -4,6 +4,7 @@ No torch."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from collections.abc import Iterable
@@ -44,6 +45,15 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
+def finite(key: str, value: Real | float) -> float:
+    """The number as a float; an error where it is none, or too large for one."""
+    with contextlib.suppress(OverflowError):
+        number = float(value)
+        if math.isfinite(number):
+            return number
+    raise CatalogError.about(key, value, "must be finite")
+
+
 @dataclass(frozen=True)
 class Hyperparameter:
     """One hyper-parameter of a loss.
@@ -72,6 +82,8 @@ class Hyperparameter:
     only_if : tuple of (str, values) or None
         The hyper-parameter has an effect only where another one has one of these values; elsewhere
         it is not part of the loss.
+    below : str or None
+        Another hyper-parameter, which has to be greater.
     """
 
     name: str
@@ -86,6 +98,7 @@ class Hyperparameter:
     structural: bool = False
     meaning: str = ""
     only_if: tuple[str, tuple[Value, ...]] | None = None
+    below: str | None = None
 
     def check(self, loss: str, value: object) -> Value:
         """The value in its own type (an int becomes a float where the default is one).
@@ -112,9 +125,7 @@ class Hyperparameter:
         if isinstance(value, bool) or not isinstance(value, Real):
             found = type(value).__name__
             raise CatalogError.about(key, value, f"must be one number ({self.unit}), not {found}")
-        number = float(value)
-        if not math.isfinite(number):
-            raise CatalogError.about(key, value, "must be finite")
+        number = finite(key, value)
         if self.choices:
             if number not in self.choices:
                 allowed = ", ".join(str(choice) for choice in self.choices)
@@ -173,6 +184,8 @@ class LossRow:
     recipe : tuple of str
         Settings of the recipe that the constructor takes: ``label_smoothing`` where there is a
         cross-entropy, ``weight_norm`` where there are class weights.
+    single_rows : bool
+        Class weights are one row a class; False: several.
     stacked : bool
         Models of a stack are computed as one batch; False: model by model, in a loop.
     notes : str
@@ -192,6 +205,7 @@ class LossRow:
     hyperparameters: tuple[Hyperparameter, ...] = ()
     presets: tuple[Preset, ...] = ()
     recipe: tuple[str, ...] = ("label_smoothing", "weight_norm")
+    single_rows: bool = True
     stacked: bool = True
     notes: str = ""
     parts: tuple[str, ...] = ()

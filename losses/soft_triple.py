@@ -11,7 +11,7 @@ from losses.heads import ClassifierLoss
 
 
 class SoftTriple(ClassifierLoss):
-    """SoftTriple loss. Qian et al. 2019, eq. of sections 3.2 and 3.3. Mean over the batch.
+    """SoftTriple loss. Qian et al. 2019, sections 3.2 and 3.3. Mean over the batch.
 
     Cross-entropy of the logits λ(S_y - δ) and λ·S_j. S_j = Σ_k q_k·cos(x, w_jk) is the similarity to
     class j, with q = softmax_k(cos(x, w_jk) / γ) over its K centers. To it is added
@@ -110,10 +110,10 @@ class SoftTriple(ClassifierLoss):
         """τ times the mean distance, times a half, of two centers of a class, ()."""
         if self.centers == 1:
             return centers.sum() * 0
-        first, second = torch.triu_indices(
-            self.centers, self.centers, offset=1, device=centers.device
-        )
-        products = (centers @ centers.mT)[..., first, second]  # (C, K(K - 1)/2)
+        count = self.centers
+        first, second = torch.triu_indices(count, count, offset=1, device=centers.device)
+        products = (centers @ centers.mT).flatten(-2)  # (C, K²)
+        products = products.index_select(-1, first * count + second)  # (C, K(K - 1)/2)
         squares = (2 - 2 * products).clamp_min(0) + self.epsilon.to(centers.dtype)
         # A root of 0 has an infinite slope: those are left out.
         roots = torch.where(squares > 0, squares, 1.0).sqrt() * (squares > 0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from losses.base import Log
-from losses.functional import unit_rows
+from losses.functional import accuracy, unit_rows
 from losses.heads import ClassifierLoss
 
 
@@ -55,7 +55,7 @@ class Softmax(ClassifierLoss):
             directions, lengths = unit_rows(embeddings)
             own = unit_rows(self.weight[labels].to(embeddings.dtype))[0]
             log = {
-                "accuracy": (logits.argmax(dim=-1) == labels).to(logits.dtype).mean(),
+                "accuracy": accuracy(logits, labels),
                 "target_angle": (directions * own).sum(dim=-1).clamp(-1, 1).acos().mean(),
                 "embedding_norm": lengths.mean(),
             }

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from losses.binary import BinaryHead, softplus_of_others
-from losses.functional import angle, straight_through
+from losses.binary import BinaryHead, exclude_target
+from losses.functional import angle, softplus, straight_through
 
 SMALLEST = 1e-30
 """In place of 0 where a logarithm follows."""
@@ -147,15 +148,26 @@ class SphereFace2(BinaryHead):
             value = straight_through(value, cosine)
         return self.scale.to(cosine.dtype) * value + self.bias.to(cosine.dtype)
 
-    def others(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def radius(self, dtype: torch.dtype) -> Tensor:
+        """k with (k·(cosθ + 1))^t = 2r·((cosθ + 1)/2)^t."""
+        radius = (2 * self.scale) ** (1 / self.power) / 2
+        return radius.to(dtype)
+
+    def others(self, products: Tensor, labels: Tensor) -> Tensor:
         """Σ_{j≠y} log(1 + e^(r·n_j + b)), (B,)."""
-        dtype = cosines.dtype
-        scale = self.scale.to(dtype)
-        logits = ScaledPower.apply(cosines, scale, self.power.to(dtype), self.gradient == "exact")[
-            0
-        ]
-        offset = scale * (self.other_margin(dtype) - 1) + self.bias.to(dtype)
-        return softplus_of_others(logits.add_(offset), labels)
+        dtype = products.dtype
+        offset = self.scale.to(dtype) * (self.other_margin(dtype) - 1) + self.bias.to(dtype)
+        exact = self.gradient == "exact"
+        factor = self.power if exact else self.scale / self.radius(torch.float64)
+        result: Tensor = PowerSoftplus.apply(
+            products.add_(self.radius(dtype)),
+            labels,
+            self.power.to(dtype),
+            offset,
+            factor.to(dtype),
+            exact,
+        )[0]
+        return result
 
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """λ/r and (1 - λ)/r, times the weight of the loss."""
@@ -164,37 +176,41 @@ class SphereFace2(BinaryHead):
         return positive * factor, (1 - positive) * factor
 
 
-class ScaledPower(torch.autograd.Function):
-    """2r·((cosθ + 1)/2)^t of cosines (B, C).
+class PowerSoftplus(torch.autograd.Function):
+    """Σ_{j≠y} log(1 + e^(x_j^t + offset)), (B,), of x = k(cosθ + 1) (B, C).
 
-    By hand, because autograd would take another power, the slowest of all operations here. Not
-    ``exact``: with the derivative r.
+    By hand, because autograd would take another power, the slowest of all operations here. The
+    derivative of x^t is factor·x^(t - 1), or if not ``exact`` the factor.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(
-        cosines: Tensor, scale: Tensor, power: Tensor, exact: bool
-    ) -> tuple[Tensor, Tensor]:
-        """The values, and ((cosθ + 1)/2)^(t - 1) for the slope."""
-        half = torch.add(torch.full_like(scale, 0.5), cosines, alpha=0.5).clamp_min_(SMALLEST)
-        slope = half.log().mul_(power - 1).exp_()
-        return half.mul_(slope).mul_(2 * scale), slope if exact else torch.ones_like(scale)
+        base: Tensor, labels: Tensor, power: Tensor, offset: Tensor, factor: Tensor, exact: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The sums; for the gradient the logits and x^(t - 1)."""
+        base = base.clamp_min(SMALLEST)
+        slope = base.log().mul_(power - 1).exp_()
+        logits = exclude_target(base.mul_(slope).add_(offset), labels)
+        sums = softplus(logits).sum(dim=-1)
+        return sums, logits, slope if exact else torch.ones_like(power)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep the slope."""
-        _, scale, power, ctx.exact = inputs
-        ctx.save_for_backward(output[1], scale, power)
-        ctx.mark_non_differentiable(output[1])
+        """Keep the logits and the slope."""
+        ctx.save_for_backward(inputs[4], *output[1:])
+        ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        """With respect to the cosines."""
-        slope, scale, power = ctx.saved_tensors
-        if gradient is not None:
-            factor = scale * power if ctx.exact else scale
-            gradient = (gradient * slope).mul_(factor)
-        return gradient, None, None, None
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        """With respect to x and the offset."""
+        if gradient is None:
+            return (None,) * 6
+        factor, logits, slope = ctx.saved_tensors
+        share = logits.sigmoid()
+        of_offset = (gradient * share.sum(dim=-1)).sum()
+        of_base = share.mul_(slope).mul_((gradient * factor).unsqueeze(-1))
+        return of_base, None, None, of_offset, None, None

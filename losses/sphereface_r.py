@@ -13,7 +13,7 @@ from losses.heads import CosineHead
 
 
 class SphereFaceR(CosineHead):
-    """SphereFace-R. Liu et al. 2022, eq. of version 1 with normalised features. Mean over the batch.
+    """SphereFace-R. Liu et al. 2022, version 1 with normalised features. Mean over the batch.
 
     Target logit s·cos(min(mθ_y, π)), others s·cosθ_j, for any real m >= 1, without annealing.
 

@@ -89,7 +89,8 @@ class Sum(Loss):
             part = self.part(name)
             seen = necked if self._after_neck(name) else embeddings
             if isinstance(part, ClassTerm):
-                weight = getattr(self.part(self.rows_of), "weight")  # noqa: B009  (typed: Any)
+                weight = self.part(self.rows_of).weight
+                assert isinstance(weight, Tensor)
                 loss, own = part.measure(seen, labels, weight.to(seen.dtype)), Log()
             else:
                 loss, own = part.compute(seen, labels)

@@ -64,9 +64,13 @@ class UniFace(BinaryHead):
         """s(cosθ - m) - b."""
         return self.plain(cosine - self.margin.to(cosine.dtype))
 
-    def others(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def radius(self, dtype: torch.dtype) -> Tensor:
+        """s."""
+        return self.scale.to(dtype)
+
+    def others(self, products: Tensor, labels: Tensor) -> Tensor:
         """Σ_{j≠y} log(1 + e^(s·cosθ_j - b)), (B,)."""
-        return softplus_of_others(self.plain(cosines), labels)
+        return softplus_of_others(products.sub_(self.bias.to(products.dtype)), labels)
 
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """1 and λ."""

@@ -61,6 +61,12 @@ def has_target(name: str) -> bool:
     return curve is not None and not curve.same(plain())
 
 
+def samples(name: str) -> str:
+    """What the margin of a loss depends on: ``quality`` or ``length`` of a sample; else empty."""
+    curves = _of_samples(name)
+    return ("length" if "‖" in curves[0].label else "quality") if curves else ""
+
+
 def to_weights(name: str) -> bool:
     """Whether the similarities of a loss are those to class weights, proxies or a memory."""
     return bool(_class_vectors(_loss(name, {}, torch.eye(4)[:3])))
@@ -101,7 +107,9 @@ def default_target(name: str) -> Curve | None:
 def _of_samples(name: str) -> list[Curve]:
     """Curves of samples of several qualities or lengths; empty where these change nothing."""
     if hasattr(_loss(name, {}, torch.eye(4)[:3]), "quality_target"):
-        measured = [(f"quality {q:g}", _target(name, {}, quality=q)) for q in QUALITIES]
+        measured = [
+            (f"quality {q:g}".replace("-", "−"), _target(name, {}, quality=q)) for q in QUALITIES
+        ]
     else:
         measured = [(f"‖x‖ = {n:g}", _target(name, {}, length=n)) for n in LENGTHS]
     curves = [curve for label, arrays in measured if (curve := _curve(label, DEGREES, arrays))]
@@ -251,9 +259,11 @@ def settings(row: LossRow, *, main: bool, presets: bool) -> Iterator[tuple[str, 
     if main and first:
         default = float(first.default)
         low, high = float(first.low or 0.0), float(first.high or np.inf)
-        others = first.choices or [
-            round(default * factor, 6) for factor in ((0.5, 2.0) if first.log else (0.5, 1.5))
-        ]
+        factors = (0.5, 2.0) if first.log else (0.5, 1.5)
+        reach = (first.search_high or 0.0) / default if default else 0.0
+        if not first.log and reach > 10:  # or no eye could tell them apart
+            factors = (0.5 * reach, reach)
+        others = first.choices or [round(default * factor, 6) for factor in factors]
         for value in others:
             if value != first.default and (first.choices or low <= float(value) <= high):
                 yield f"{first.name} {shown(value)}", {first.name: value}

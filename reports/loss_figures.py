@@ -22,6 +22,7 @@ from reports.loss_curves import (
     has_similarity,
     has_target,
     plain,
+    samples,
     similarity_curves,
     target_curves,
     to_weights,
@@ -44,6 +45,13 @@ TARGET_CAPTION = (
     "One setting is changed at a time; settings that change neither curve are left out. Losses "
     "that anneal are shown at the end of it."
 )
+SAMPLES_CAPTION = {
+    "": "",
+    "quality": " The margin depends on the embedding's length: curves of samples of several "
+    "qualities, the normalised length between −1 and 1, stand in place of those of several margins.",
+    "length": " The margin depends on the embedding's length ‖x‖: curves of several lengths stand in "
+    "place of those of several margins.",
+}
 PAIR_CAPTION = (
     "The loss of a batch of two classes with two embeddings each, of length 1, and its derivative "
     f"by one cosine similarity. Left: within the classes, {FIXED[OWN]:g} between them. Right: "
@@ -61,7 +69,7 @@ WEIGHT_CAPTION = (
 def caption(name: str) -> str:
     """What the figure of a loss shows; empty for a loss without."""
     if _by_angle(name):
-        return TARGET_CAPTION if has_target(name) else ""
+        return f"{TARGET_CAPTION}{SAMPLES_CAPTION[samples(name)]}" if has_target(name) else ""
     if not has_similarity(name):
         return ""
     return WEIGHT_CAPTION if to_weights(name) else PAIR_CAPTION

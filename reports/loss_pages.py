@@ -17,11 +17,41 @@ from pathlib import Path
 
 import jinja2
 
-from losses import catalog, describe
+from losses import catalog, describe, peers
 from losses.schema import Hyperparameter, LossRow, Value
 from reports.loss_figures import caption, loss_figure, overview
 
 TEMPLATES = Path(__file__).with_name("templates")
+PEERS = "peers.md"
+NO_COUNTERPART = (
+    "AngularLoss",
+    "FastAPLoss",
+    "GeneralizedLiftedStructureLoss",
+    "HistogramLoss",
+    "InstanceLoss",
+    "IntraPairVarianceLoss",
+    "LiftedStructureLoss",
+    "MarginLoss",
+    "NCALoss",
+    "P2SGradLoss",
+    "PNPLoss",
+    "RankedListLoss",
+    "SignalToNoiseRatioContrastiveLoss",
+    "SmoothAPLoss",
+    "ThresholdConsistentMarginLoss",
+    "TupletMarginLoss",
+)
+"""Classes of pytorch-metric-learning that compute no loss of the catalog."""
+
+SIGNS = {" >= ": " ≥ ", " <= ": " ≤ ", " != ": " ≠ "}
+# What is raised or lowered: e^(a(b + c)), x^-t, θ_{i,y}, λ_min; of words only those of formulas.
+NESTED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))+"
+GROUP = rf"(?:\((?P<wide>{NESTED})\)|\{{(?P<braced>[^{{}}]+)\}}|(?P<short>-?\w+))"
+SUBSCRIPT = (
+    r"(?<!\w)((?:cos|sin|Δ)?[^\W\d_]|sum|median|logit)_"
+    r"(?:(?P<wide>(?!))|\{(?P<braced>[^{}]+)\}|(?P<short>(?:angle|[A-Za-z0-9]{1,3})(?![A-Za-z0-9_]|\.\w)))"
+)
+TAGS = str.maketrans({"\ue000": "<sup>", "\ue001": "</sup>", "\ue002": "<sub>", "\ue003": "</sub>"})
 FROM_THE_RECIPE = {"label_smoothing": "label_smoothing", "weight_norm": "class_weight_norm"}
 
 
@@ -60,6 +90,7 @@ def pages() -> dict[str, str]:
     """Text of every page, by its path under the folder of the pages."""
     return {
         "index.md": index(),
+        PEERS: _render("loss_peers.md.j2", others=NO_COUNTERPART, refused=_refused()),
         **{f"{name}.md": page(row) for name, row in catalog.CATALOG.items()},
     }
 
@@ -82,10 +113,20 @@ def page(row: LossRow) -> str:
         anchor=family.lower().replace(" ", "-"),
         source=describe.source_file(row).relative_to(describe.PACKAGE.parent).as_posix(),
         parts=_parts(row),
+        rules=describe.rules(row),
         recipe=_recipe(row),
         snippet=_snippet(row),
         caption=caption(row.name),
     )
+
+
+def _refused() -> dict[str, str]:
+    """Losses of pytorch-metric-learning that no study can have, and why."""
+    return {
+        name: why
+        for name, why in peers.REFUSED.items()
+        if why != peers.REFUSED["BaseMetricLossFunction"]
+    }
 
 
 def index() -> str:
@@ -110,7 +151,7 @@ def _render(template: str, **values: object) -> str:
         "shown": describe.shown,
         "legal": describe.legal,
         "searched": describe.searched,
-        "meaning": describe.meaning,
+        "details": describe.details,
         "setting": describe.setting,
     }
     text = environment.get_template(template).render(**values)
@@ -128,13 +169,20 @@ def _line(row: LossRow) -> Line:
     ]
     return Line(
         name=row.name,
-        summary=markdown(describe.describe(row).summary).replace("|", "\\|"),
+        summary=markdown(_summary(row)).replace("|", "\\|"),
         defaults=", ".join(f"`{key}: {describe.shown(value)}`" for key, value in resolved.items())
         or "–",
         unit=", ".join(dict.fromkeys(units)) or "–",
         sampler=row.sampler,
         presets=", ".join(f"`{preset.name}`" for preset in row.presets) or "–",
     )
+
+
+def _summary(row: LossRow) -> str:
+    """First line of the class; of a sum, which has the class of all sums, what it is made of."""
+    if row.parts:
+        return f"{row.title}. {row.paper.partition(',')[0]} {row.year}."
+    return describe.describe(row).summary
 
 
 def _recipe(row: LossRow) -> str:
@@ -182,18 +230,38 @@ def _two(item: Hyperparameter) -> Sequence[Value]:
 
 
 def markdown(words: str) -> str:
-    """Plain text with code in backticks as Markdown, on one line."""
+    """Plain text with code in backticks and formulas as Markdown, on one line."""
     pieces = re.split(r"(``.+?``|`[^`]+`)", " ".join(words.split()))
     return "".join(
-        f"`{piece.strip('`')}`" if place % 2 else _escaped(piece)
+        _code(piece.strip("`")) if place % 2 else _escaped(piece)
         for place, piece in enumerate(pieces)
     )
 
 
+def _code(piece: str) -> str:
+    """Code; what is of this checkout's losses with a link to its module."""
+    module = re.fullmatch(r"(losses\.\w+)\.\w+", piece)
+    return f"[`{piece}`](../../{module[1].replace('.', '/')}.py)" if module else f"`{piece}`"
+
+
 def _escaped(piece: str) -> str:
     """Letters that Markdown would take for its own; underscores within a word it leaves alone."""
+    piece = _scripts(piece)
+    for typed, sign in SIGNS.items():
+        piece = piece.replace(typed, sign)
     piece = re.sub(r"([\\*\[\]~])", r"\\\1", piece).replace("<", "&lt;")
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", piece)
+    piece = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", piece)
+    return piece.translate(TAGS)
+
+
+def _scripts(piece: str) -> str:
+    """Subscripts of single letters and exponents as tags, still in place of private letters."""
+    piece = re.sub(r"\^" + GROUP, lambda found: _tagged(found, "\ue000", "\ue001"), piece)
+    return re.sub(SUBSCRIPT, lambda found: found[1] + _tagged(found, "\ue002", "\ue003"), piece)
+
+
+def _tagged(found: re.Match[str], start: str, end: str) -> str:
+    return start + _scripts(found["wide"] or found["braced"] or found["short"]) + end
 
 
 def entries(section: str) -> str:

@@ -2,47 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from losses.rows.common import scale
+from losses.rows.common import angular_margin, option, rule, scale
 from losses.schema import Hyperparameter, LossRow, Preset
-
-RIGHT_ANGLE = math.pi / 2
-
-
-def _margin(default: float, unit: str, meaning: str) -> Hyperparameter:
-    return Hyperparameter(
-        "margin",
-        unit,
-        default,
-        low=0.0,
-        high=RIGHT_ANGLE,
-        search_low=0.0,
-        search_high=0.8,
-        meaning=meaning,
-    )
-
-
-def _option(
-    name: str,
-    choices: tuple[str, ...],
-    meaning: str,
-    only_if: tuple[str, tuple[str, ...]] | None = None,
-) -> Hyperparameter:
-    """A choice between rules or modes; the first is the default."""
-    return Hyperparameter(
-        name,
-        "option",
-        choices[0],
-        choices=choices,
-        structural=True,
-        meaning=meaning,
-        only_if=only_if,
-    )
-
-
-def _rule(*choices: str) -> Hyperparameter:
-    return _option("rule", choices, "target logit where angle + margin passes pi")
 
 
 def _rate(name: str, meaning: str) -> Hyperparameter:
@@ -69,8 +30,9 @@ ROWS = (
         arxiv="",
         target="losses.subcenter_arcface:SubcenterArcFace",
         kind="classifier",
+        single_rows=False,
         hyperparameters=(
-            _margin(0.5, "radian", "added to the angle to the nearest sub-center of the own class"),
+            angular_margin(0.5, "added to the angle to the nearest sub-center of the own class"),
             scale(64.0),
             Hyperparameter(
                 "sub_centers",
@@ -81,7 +43,7 @@ ROWS = (
                 structural=True,
                 meaning="centers a class; its cosine is the largest of theirs",
             ),
-            _rule("linear", "easy", "none", "clip"),
+            rule("linear", "easy", "none", "clip"),
         ),
         notes="Dropping samples far from the dominant sub-center and training again with one "
         "center is left to the user.",
@@ -96,17 +58,17 @@ ROWS = (
         target="losses.curricularface:CurricularFace",
         kind="classifier",
         hyperparameters=(
-            _margin(0.5, "radian", "added to the target angle"),
+            angular_margin(0.5, "added to the target angle"),
             scale(64.0),
             _rate("t_rate", "weight of the new batch's mean target cosine in t"),
-            _rule("linear", "none"),
-            _option(
+            rule("linear", "none"),
+            option(
                 "hard_reference",
                 ("target", "raw"),
                 "a negative is hard above the target logit, or above cos(angle + margin)",
             ),
-            _option("update", ("first", "after"), "t counts the batch it is used on, or not"),
-            _option(
+            option("update", ("first", "after"), "t counts the batch it is used on, or not"),
+            option(
                 "gradient",
                 ("t_detached", "exact"),
                 "t is constant, or depends on the batch",
@@ -136,8 +98,8 @@ ROWS = (
         target="losses.mv_softmax:MVSoftmax",
         kind="classifier",
         hyperparameters=(
-            _margin(
-                0.35, "cosine or radian", "taken from the target cosine, or added to its angle"
+            angular_margin(
+                0.35, "taken from the target cosine, or added to its angle", unit="cosine or radian"
             ),
             scale(32.0),
             Hyperparameter(
@@ -150,11 +112,9 @@ ROWS = (
                 search_high=0.5,
                 meaning="emphasis on classes above the target logit",
             ),
-            _option("kind", ("am", "arc"), "cosine margin (MV-AM) or angular margin (MV-Arc)"),
-            _option(
-                "emphasis", ("adaptive", "fixed"), "t (cos + 1) or t is added to these cosines"
-            ),
-            _rule("linear", "easy", "none"),
+            option("kind", ("am", "arc"), "cosine margin (MV-AM) or angular margin (MV-Arc)"),
+            option("emphasis", ("adaptive", "fixed"), "t (cos + 1) or t is added to these cosines"),
+            rule("linear", "easy", "none"),
         ),
         presets=(
             Preset("mv_arc", "Wang et al. 2020, MV-Arc-Softmax", {"kind": "arc", "margin": 0.5}),
@@ -179,30 +139,20 @@ ROWS = (
         hyperparameters=(
             scale(64.0),
             Hyperparameter(
-                "l_a", "norm", 10.0, low=1e-3, high=1e6, meaning="shorter embeddings count as this"
+                "l_a",
+                "norm",
+                10.0,
+                low=1e-3,
+                high=1e6,
+                meaning="shorter embeddings count as this",
+                below="u_a",
             ),
             Hyperparameter(
                 "u_a", "norm", 110.0, low=1e-3, high=1e6, meaning="longer embeddings count as this"
             ),
-            Hyperparameter(
-                "l_m",
-                "radian",
-                0.45,
-                low=0.0,
-                high=RIGHT_ANGLE,
-                search_low=0.0,
-                search_high=0.6,
-                meaning="margin at length l_a",
-            ),
-            Hyperparameter(
-                "u_m",
-                "radian",
-                0.8,
-                low=0.0,
-                high=RIGHT_ANGLE,
-                search_low=0.2,
-                search_high=1.2,
-                meaning="margin at length u_a",
+            angular_margin(0.45, "margin at length l_a", name="l_m", search_high=0.6),
+            angular_margin(
+                0.8, "margin at length u_a", name="u_m", search_low=0.2, search_high=1.2
             ),
             Hyperparameter(
                 "lambda_g",
@@ -215,8 +165,8 @@ ROWS = (
                 log=True,
                 meaning="weight of the term that lengthens embeddings",
             ),
-            _rule("linear", "easy", "none"),
-            _option(
+            rule("linear", "easy", "none"),
+            option(
                 "gradient",
                 ("exact", "margin_detached"),
                 "the margin depends on the length, or is constant",
@@ -238,7 +188,9 @@ ROWS = (
         target="losses.adaface:AdaFace",
         kind="classifier",
         hyperparameters=(
-            _margin(0.4, "radian and cosine", "m of the angular and of the additive part"),
+            angular_margin(
+                0.4, "m of the angular and of the additive part", unit="radian and cosine"
+            ),
             scale(64.0),
             Hyperparameter(
                 "h",
@@ -252,8 +204,8 @@ ROWS = (
                 meaning="concentration: standard deviations of length that fill [-1, 1]",
             ),
             _rate("t_alpha", "weight of the new batch in the statistics of lengths"),
-            _option("rule", ("clip", "none"), "angle with its margin is held in [0, pi], or not"),
-            _option(
+            option("rule", ("clip", "none"), "angle with its margin is held in [0, pi], or not"),
+            option(
                 "gradient",
                 ("norm_detached", "norm_attached"),
                 "the quality is constant, or depends on the length",
@@ -275,7 +227,7 @@ ROWS = (
         target="losses.elasticface:ElasticFace",
         kind="classifier",
         hyperparameters=(
-            _margin(0.5, "radian or cosine", "mean of the margins"),
+            angular_margin(0.5, "mean of the margins", unit="radian or cosine"),
             Hyperparameter(
                 "deviation",
                 "radian or cosine",
@@ -288,20 +240,13 @@ ROWS = (
                 meaning="standard deviation of the margins",
             ),
             scale(64.0),
-            _option("kind", ("arc", "cos"), "margins added to the angle or taken from the cosine"),
-            Hyperparameter(
+            option("kind", ("arc", "cos"), "margins added to the angle or taken from the cosine"),
+            option(
                 "plus",
-                "option",
-                False,
-                structural=True,
-                meaning="the largest margin to the smallest target cosine (ElasticFace+)",
+                (False, True),
+                "the largest margin to the smallest target cosine (ElasticFace+)",
             ),
-            _option(
-                "rule",
-                ("linear", "clip", "none"),
-                "target logit where angle + margin passes pi",
-                only_if=("kind", ("arc",)),
-            ),
+            rule("linear", "clip", "none", only_if=("kind", ("arc",))),
         ),
         presets=(
             Preset(

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from losses.rows.common import scale
+from losses.rows.common import angular_margin, cosine_margin, gradient, rule, scale
 from losses.schema import Hyperparameter, LossRow, Preset
-
-
-def _gradient() -> Hyperparameter:
-    return Hyperparameter(
-        "gradient",
-        "option",
-        "exact",
-        choices=("exact", "straight_through"),
-        structural=True,
-        meaning="derivative of the target logit, or of the plain cosine",
-    )
-
 
 ROWS = (
     LossRow(
@@ -27,16 +15,7 @@ ROWS = (
         target="losses.cosface:CosFace",
         kind="classifier",
         hyperparameters=(
-            Hyperparameter(
-                "margin",
-                "cosine",
-                0.35,
-                low=0.0,
-                high=2.0,
-                search_low=0.0,
-                search_high=0.6,
-                meaning="taken from the target cosine",
-            ),
+            cosine_margin(0.35, "taken from the target cosine"),
             scale(64.0),
         ),
         presets=(
@@ -64,26 +43,10 @@ ROWS = (
         target="losses.arcface:ArcFace",
         kind="classifier",
         hyperparameters=(
-            Hyperparameter(
-                "margin",
-                "radian",
-                0.5,
-                low=0.0,
-                high=1.5707963267948966,
-                search_low=0.0,
-                search_high=0.8,
-                meaning="added to the target angle",
-            ),
+            angular_margin(0.5, "added to the target angle"),
             scale(64.0),
-            Hyperparameter(
-                "rule",
-                "option",
-                "linear",
-                choices=("linear", "easy", "none", "clip"),
-                structural=True,
-                meaning="target logit where angle + margin passes pi",
-            ),
-            _gradient(),
+            rule("linear", "easy", "none", "clip"),
+            gradient("exact", "straight_through"),
         ),
         presets=(
             Preset(
@@ -135,36 +98,15 @@ ROWS = (
                 search_high=1.5,
                 meaning="m1: multiple of the target angle",
             ),
-            Hyperparameter(
-                "angle_margin",
-                "radian",
-                0.3,
-                low=0.0,
-                high=1.5707963267948966,
-                search_low=0.0,
-                search_high=0.6,
-                meaning="m2: added to the target angle",
+            angular_margin(
+                0.3, "m2: added to the target angle", name="angle_margin", search_high=0.6
             ),
-            Hyperparameter(
-                "cosine_margin",
-                "cosine",
-                0.2,
-                low=0.0,
-                high=2.0,
-                search_low=0.0,
-                search_high=0.4,
-                meaning="m3: taken from the target cosine",
+            cosine_margin(
+                0.2, "m3: taken from the target cosine", name="cosine_margin", search_high=0.4
             ),
             scale(64.0),
-            Hyperparameter(
-                "rule",
-                "option",
-                "linear",
-                choices=("linear", "none", "clip"),
-                structural=True,
-                meaning="target logit where the moved angle passes pi",
-            ),
-            _gradient(),
+            rule("linear", "none", "clip", meaning="target logit where the moved angle passes pi"),
+            gradient("exact", "straight_through"),
         ),
         presets=(
             Preset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losses.rows.common import scale
+from losses.rows.common import cosine_margin, gradient, option, scale
 from losses.schema import Hyperparameter, LossRow, Preset
 
 ROWS = (
@@ -17,13 +17,10 @@ ROWS = (
         kind="classifier",
         recipe=("weight_norm",),
         hyperparameters=(
-            Hyperparameter(
+            option(
                 "form",
-                "option",
-                "C",
-                choices=("C", "A", "M"),
-                structural=True,
-                meaning="margin on the cosine, added to the angle, or multiplying it",
+                ("C", "A", "M"),
+                "margin on the cosine, added to the angle, or multiplying it",
             ),
             Hyperparameter(
                 "margin",
@@ -87,12 +84,9 @@ ROWS = (
                 high=1e6,
                 meaning="factor on the whole loss",
             ),
-            Hyperparameter(
-                "gradient",
-                "option",
+            gradient(
                 "exact",
-                choices=("exact", "straight_through"),
-                structural=True,
+                "straight_through",
                 meaning="derivative of the logits, or of the plain cosine",
             ),
         ),
@@ -152,16 +146,7 @@ ROWS = (
         kind="classifier",
         recipe=("weight_norm",),
         hyperparameters=(
-            Hyperparameter(
-                "margin",
-                "cosine",
-                0.4,
-                low=0.0,
-                high=2.0,
-                search_low=0.0,
-                search_high=0.6,
-                meaning="taken from the target cosine",
-            ),
+            cosine_margin(0.4, "taken from the target cosine"),
             scale(64.0),
             Hyperparameter(
                 "negative_weight",

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from losses.rows.common import option, temperature
 from losses.schema import Hyperparameter, LossRow, Preset
 
-UPDATE = Hyperparameter(
+UPDATE = option(
     "update",
-    "option",
-    "paper",
-    choices=("paper", "gradient"),
-    structural=True,
-    meaning="centers moved by the paper's rule, or as parameters by the optimizer",
+    ("paper", "gradient"),
+    "centers moved by the paper's rule, or as parameters by the optimizer",
 )
 
-REDUCTION = Hyperparameter(
+REDUCTION = option(
     "reduction",
-    "option",
-    "mean",
-    choices=("mean", "sum", "elements"),
-    structural=True,
-    meaning="half squared distances averaged or summed over the batch, or averaged over its elements",
+    ("mean", "sum", "elements"),
+    "half squared distances averaged or summed over the batch, or averaged over its elements",
 )
 
 
@@ -102,17 +97,7 @@ ROWS = (
         kind="classifier",
         recipe=(),
         hyperparameters=(
-            Hyperparameter(
-                "temperature",
-                "temperature",
-                0.1,
-                low=1e-4,
-                high=1e3,
-                search_low=0.01,
-                search_high=1.0,
-                log=True,
-                meaning="tau: divides the similarities; 1 / scale",
-            ),
+            temperature(0.1, "tau: divides the similarities; 1 / scale"),
             Hyperparameter(
                 "momentum",
                 "weight",
@@ -132,13 +117,7 @@ ROWS = (
                 structural=True,
                 meaning="places for embeddings of unlabelled samples (label -1)",
             ),
-            Hyperparameter(
-                "normalize",
-                "option",
-                True,
-                structural=True,
-                meaning="embeddings scaled to length 1 first",
-            ),
+            option("normalize", (True, False), "embeddings scaled to length 1 first"),
         ),
         presets=(
             Preset("paper", "Xiao et al. 2017: a queue of 5,000", {"queue_size": 5000}),

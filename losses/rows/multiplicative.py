@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losses.rows.common import scale
+from losses.rows.common import gradient, rule, scale
 from losses.schema import Hyperparameter, LossRow, Preset
 
 
@@ -87,12 +87,9 @@ ROWS = (
                 meaning="multiple of the target angle",
             ),
             *_annealing(1000.0, 0.12, 1.0, 5.0),
-            Hyperparameter(
-                "gradient",
-                "option",
+            gradient(
                 "exact",
-                choices=("exact", "caffe"),
-                structural=True,
+                "caffe",
                 meaning="derivative of the loss, or the one with unit coefficients of the "
                 "authors' code",
             ),
@@ -136,20 +133,15 @@ ROWS = (
                 meaning="multiple of the target angle",
             ),
             scale(30.0),
-            Hyperparameter(
-                "rule",
-                "option",
+            rule(
                 "clip",
-                choices=("clip", "psi", "none"),
-                structural=True,
+                "psi",
+                "none",
                 meaning="target logit where the multiple of the angle passes pi",
             ),
-            Hyperparameter(
-                "gradient",
-                "option",
+            gradient(
                 "straight_through",
-                choices=("straight_through", "exact"),
-                structural=True,
+                "exact",
                 meaning="derivative of the plain cosine, or of the target logit",
             ),
         ),

@@ -3,23 +3,8 @@
 from __future__ import annotations
 
 from losses.rows import triplet
-from losses.rows.common import option, scale
+from losses.rows.common import option, scale, temperature
 from losses.schema import Hyperparameter, LossRow, Preset
-
-
-def _temperature() -> Hyperparameter:
-    return Hyperparameter(
-        "temperature",
-        "cosine",
-        0.1,
-        low=1e-5,
-        high=1e3,
-        search_low=0.01,
-        search_high=1.0,
-        log=True,
-        meaning="cosines are divided by it",
-    )
-
 
 ROWS = (
     LossRow(
@@ -59,7 +44,7 @@ ROWS = (
                 "embeddings scaled to length 1 first",
                 ("metric", ("euclidean",)),
             ),
-            option("power", (2, 1), "exponent of what exceeds the margin"),
+            option("power", (2, 1), "exponent of what exceeds the margin", unit="exponent"),
             option("halve", (True, False), "factor 1/2 of the squares", ("power", (2,))),
             option(
                 "reduction",
@@ -226,7 +211,7 @@ ROWS = (
         sampler="balanced",
         recipe=(),
         hyperparameters=(
-            _temperature(),
+            temperature(0.1, "cosines are divided by it"),
             option(
                 "variant", ("out", "in"), "mean over the positives outside or inside the logarithm"
             ),
@@ -258,7 +243,7 @@ ROWS = (
         sampler="balanced",
         recipe=(),
         hyperparameters=(
-            _temperature(),
+            temperature(0.1, "cosines are divided by it"),
             option(
                 "denominator",
                 ("all_others", "pair_and_negatives"),
@@ -273,6 +258,7 @@ ROWS = (
             ),
         ),
         notes="The paper has one positive for each anchor. Where there are more, its denominator "
-        "holds all other samples (all_others) or leaves out the other positives.",
+        "holds all other samples (all_others) or leaves out the other positives. With as many "
+        "images of each class in a batch, all_others is supcon with its defaults.",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from losses.rows.common import scale
+from losses.rows.common import cosine_margin, option, scale, temperature
 from losses.schema import Hyperparameter, LossRow, Preset
 
 ROWS = (
@@ -36,12 +36,8 @@ ROWS = (
                 log=True,
                 meaning="gamma: logit per unit of weighted cosine",
             ),
-            Hyperparameter(
-                "detach",
-                "option",
-                True,
-                structural=True,
-                meaning="the weights of the cosines are constants in the gradient",
+            option(
+                "detach", (True, False), "the weights of the cosines are constants in the gradient"
             ),
         ),
         notes="Defaults are the paper's for faces. Its weights are constants in the gradient.",
@@ -67,13 +63,10 @@ ROWS = (
                 log=True,
                 meaning="per unit of squared distance between unit vectors",
             ),
-            Hyperparameter(
+            option(
                 "denominator",
-                "option",
-                "negatives",
-                choices=("negatives", "all"),
-                structural=True,
-                meaning="proxies in the sum: of the other classes, or all",
+                ("negatives", "all"),
+                "proxies in the sum: of the other classes, or all",
             ),
         ),
         presets=(
@@ -102,15 +95,10 @@ ROWS = (
         recipe=("weight_norm",),
         hyperparameters=(
             scale(32.0, "alpha: logit per unit of cosine"),
-            Hyperparameter(
-                "margin",
-                "cosine",
+            cosine_margin(
                 0.1,
-                low=0.0,
-                high=2.0,
-                search_low=0.0,
+                "delta: own cosines are to pass it, others to stay below -delta",
                 search_high=0.5,
-                meaning="delta: own cosines are to pass it, others to stay below -delta",
             ),
         ),
         notes="The authors draw the proxies with kaiming_normal_ (fan out), Gaussian with variance "
@@ -125,6 +113,7 @@ ROWS = (
         arxiv="1909.05235",
         target="losses.soft_triple:SoftTriple",
         kind="classifier",
+        single_rows=False,
         hyperparameters=(
             Hyperparameter(
                 "centers",
@@ -136,26 +125,9 @@ ROWS = (
                 meaning="K: centers of each class",
             ),
             scale(20.0, "lambda: logit per unit of similarity"),
-            Hyperparameter(
-                "temperature",
-                "temperature",
-                0.1,
-                low=1e-4,
-                high=1e4,
-                search_low=0.01,
-                search_high=1.0,
-                log=True,
-                meaning="gamma: of the softmax over the centers of a class",
-            ),
-            Hyperparameter(
-                "margin",
-                "cosine",
-                0.01,
-                low=0.0,
-                high=2.0,
-                search_low=0.0,
-                search_high=0.5,
-                meaning="delta: taken from the similarity to the own class",
+            temperature(0.1, "gamma: of the softmax over the centers of a class"),
+            cosine_margin(
+                0.01, "delta: taken from the similarity to the own class", search_high=0.5
             ),
             Hyperparameter(
                 "regularization",

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from losses.rows import memory, pairs, softmax
+from losses.rows.common import option
 from losses.rows.terms import TERMS, weight
 from losses.schema import Hyperparameter, LossRow, Preset, Value
 
-NECK = Hyperparameter(
+NECK = option(
     "neck",
-    "option",
-    "none",
-    choices=("none", "batch_norm"),
-    structural=True,
-    meaning="batch norm before the class weights; the judged embeddings are then those after it",
+    ("none", "batch_norm"),
+    "batch norm before the class weights; the judged embeddings are then those after it",
 )
 
 
@@ -61,11 +59,12 @@ def sum_row(name: str, parts: Mapping[str, LossRow]) -> LossRow:
 
 
 def _prefixed(part: str, parameter: Hyperparameter) -> Hyperparameter:
-    only_if = parameter.only_if
+    only_if, below = parameter.only_if, parameter.below
     return replace(
         parameter,
         name=f"{part}.{parameter.name}",
         only_if=None if only_if is None else (f"{part}.{only_if[0]}", only_if[1]),
+        below=None if below is None else f"{part}.{below}",
     )
 
 

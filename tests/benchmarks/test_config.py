@@ -135,6 +135,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"recipe": {"warmup_epochs": 2}},
         ["recipe.warmup_epochs: 2", "recipe.epochs = 1"],
     ),
+    "label smoothing of a loss without cross-entropy": (
+        {"losses": {"sphereface2": {"recipe": {"label_smoothing": [0, 0.1]}}}},
+        ["losses.sphereface2.recipe.label_smoothing: [0, 0.1]", "no cross-entropy", "losses show sphereface2"],
+    ),
+    "class weights of a loss without": (
+        {"losses": {"triplet": {"recipe": {"class_weight_norm": 2}}}},
+        ["losses.triplet.recipe.class_weight_norm: 2", "no class weights"],
+    ),
     "name of a folder of the results": ({"study": "runs"}, ["study: 'runs'", "any other name than cache"]),
     "name with a slash": ({"study": "a/b"}, ["study: 'a/b'", "does not match"]),
     "unknown protocol": (

@@ -96,6 +96,21 @@ def test_the_floor_computes_a_whole_loss(name: str) -> None:
         torch.testing.assert_close(got, wanted)
 
 
+@pytest.mark.parametrize("name", ["sphereface2", "uniface"])
+def test_the_floor_of_a_binary_head_has_no_softmax(name: str) -> None:
+    """Every class is a negative of every sample: by hand, with the weights of the floor's gradient."""
+    loss = build(name, num_classes=7, embedding_dim=4)
+    embeddings, labels = speed_losses.batch(9, 4, 7, torch.device("cpu"))
+    torch.manual_seed(0)
+    weight = torch.nn.functional.normalize(torch.randn(7, 4), dim=-1).requires_grad_()
+    torch.manual_seed(0)
+    way, rows = speed_losses.floor_of(loss, embeddings, labels)
+    cosines = torch.nn.functional.cosine_similarity(embeddings[:, None], weight, dim=-1)
+    expected = (1 + (16 * cosines).exp()).log().sum(dim=-1).mean()
+    assert rows == 7
+    torch.testing.assert_close(way(), torch.autograd.grad(expected, [embeddings, weight]))
+
+
 def test_the_floor_differentiates_as_much_as_the_loss() -> None:
     embeddings, labels = speed_losses.batch(9, 4, 7, torch.device("cpu"))
     shapes = {}

@@ -316,11 +316,20 @@ def test_class_weights_that_do_not_move_fail(loss: str, tmp_path: Path) -> None:
     assert len((tmp_path / "runs" / frozen.id / "history.jsonl").read_text().splitlines()) == 1
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_stack_whose_class_weights_all_stand_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt_epoch(2, monkeypatch)
     frozen = tiny.experiment("cosface", class_learning_rate=0)
+    with monkeypatch.context() as killed:
+        killed.setattr(training, "_write_runs", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_stack([frozen], results=tmp_path, device=CPU)
+    # Called again, it writes what there is.
     assert train_stack([frozen], results=tmp_path, device=CPU) == {frozen.id: "failed"}
 
 

@@ -25,7 +25,7 @@ from losses.base import Loss
 from losses.catalog import CATALOG, CatalogError, row
 from losses.schema import Value
 from tests.losses.adapters import ADAPTERS
-from tests.losses.hard import clamp_slope, hard_cases, not_finite
+from tests.losses.hard import clamp_slope, hard_cases, not_finite, some_classes
 from tests.losses.stacks import Stack, batch, make, structure_id, structures, varied
 from tests.losses.vectors import VARIABLE, Case, cases
 
@@ -107,7 +107,9 @@ def check_hard(check: Check, name: str, hyper: Structure) -> None:
     passed = done = 0
     for inclusive in (False, True):
         with clamp_slope(inclusive):
-            for case in hard_cases(name, hyper, torch.float32):
+            cases = hard_cases(name, hyper, torch.float32)
+            many = some_classes(name, hyper, torch.float32, 100_000)
+            for case in (*cases, many):
                 bad = not_finite(case.loss, case.embeddings, case.labels)
                 done += 1
                 passed += not bad

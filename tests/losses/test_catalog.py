@@ -50,6 +50,8 @@ def loss_class(name: str) -> type[Loss]:
         ("cosface", {"margin": True}, ["must be one number (cosine), not bool"]),
         ("cosface", {"margin": math.nan}, ["must be finite"]),
         ("cosface", {"scale": math.inf}, ["must be finite"]),
+        ("cosface", {"scale": 10**400}, ["must be finite"]),
+        ("magface", {"l_a": 110}, ["magface.l_a = 110.0: must be below u_a = 110.0"]),
         ("norm_softmax", {"learnable_scale": 1}, ["must be true or false"]),
         ("norm_softmax", {"learnable_scale": "yes"}, ["must be true or false"]),
         ("arcface", {"rule": "linaer"}, ["did you mean 'linear'", "linear, easy, none, clip"]),
@@ -213,6 +215,12 @@ def test_hyperparameters_are_well_formed(name: str) -> None:
             assert ends == sorted(ends), key  # type: ignore[type-var]  # none is None here
             assert parameter.search_low < parameter.search_high, key
             assert not parameter.log or parameter.search_low > 0, key
+        if parameter.below is not None:
+            (above,) = [p for p in CATALOG[name].hyperparameters if p.name == parameter.below]
+            # Neither is in effect without the other, and neither is tuned without it.
+            assert parameter.only_if == above.only_if, key
+            assert parameter.search_low is None, key
+            assert above.search_low is None, key
 
 
 @each_loss
@@ -220,7 +228,8 @@ def test_docstring_names_its_source(name: str) -> None:
     cls = loss_class(name)
     assert cls.__doc__ is not None
     if CATALOG[name].arxiv:
-        assert f"{CATALOG[name].year}, eq." in cls.__doc__
+        # An equation or a section; a name of the formula where the number is not known.
+        assert f" {CATALOG[name].year}, " in cls.__doc__.partition("\n\n")[0]
 
 
 @given(value=st.floats(allow_nan=True, allow_infinity=True))

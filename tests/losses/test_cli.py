@@ -65,6 +65,14 @@ def test_show_prints_formula_and_table_of_arcface(capsys: pytest.CaptureFixture[
     assert "docs/losses/figures/arcface.svg" in out
 
 
+def test_show_says_what_the_rules_are(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["show", "arcface"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Of rule ``none``: as it is, rising again past π - m." in out
+    main(["show", "cosface"])
+    assert "Of rule" not in capsys.readouterr().out
+
+
 def test_show_knows_names_made_on_the_fly(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "softmax+triplet"]) == 0
     out = capsys.readouterr().out
@@ -79,6 +87,7 @@ def test_show_knows_names_made_on_the_fly(capsys: pytest.CaptureFixture[str]) ->
     ("name", "words"),
     [
         ("arcfase", "did you mean 'arcface'?"),
+        ("AM-Softmax", "here it is 'cosface'"),
         ("softmax+tripplet", "did you mean 'triplet'?"),
         ("pml:TripletMargin", "did you mean 'pml:TripletMarginLoss'?"),
     ],
@@ -97,6 +106,11 @@ def test_help_helps() -> None:
     for words in ("list", "show", "python -m losses show arcface", "docs/losses/index.md"):
         assert words in done.stdout
     assert run().returncode == 2
+
+
+def test_other_names_are_of_losses_and_are_none_themselves() -> None:
+    assert set(catalog.OTHER_NAMES.values()) <= CATALOG.keys()
+    assert not catalog.OTHER_NAMES.keys() & CATALOG.keys()
 
 
 def test_no_torch_is_imported() -> None:

@@ -17,7 +17,7 @@ from losses.build import build
 from losses.catalog import CATALOG, resolve
 from losses.heads import CosineHead
 from losses.schema import Value
-from tests.losses.hard import clamp_slope, hard_cases, has_scale, not_finite
+from tests.losses.hard import clamp_slope, hard_cases, has_scale, not_finite, some_classes
 from tests.losses.stacks import Stack, batch, class_rows, make, structure_id, structures, varied
 
 Structure = tuple[str, dict[str, Value]]
@@ -82,11 +82,15 @@ def test_hard_cases_are_finite(structure: Structure, dtype: torch.dtype, inclusi
 
 
 @each_structure
+def test_a_hundred_thousand_classes_are_finite(structure: Structure) -> None:
+    case = some_classes(*structure, torch.float32, 100_000)
+    assert not not_finite(case.loss, case.embeddings, case.labels)
+
+
+@each(lambda name, hyper: CATALOG[name].kind == "embedding")
 def test_a_batch_of_one(structure: Structure) -> None:
     """Without any pair a loss of pairs is 0, and has a gradient of 0."""
     loss = make(*structure)
-    if loss.kind != "embedding":
-        pytest.skip("defined by the class weights")
     embeddings, _ = batch(1)
     value, log = loss.compute(embeddings.requires_grad_(), torch.tensor([0]))
     value.backward()
@@ -121,7 +125,8 @@ def test_gradient_is_the_derivative(structure: Structure) -> None:
         return result
 
     parameters = [parameter.detach().requires_grad_() for parameter in loss.parameters()]
-    assert torch.autograd.gradcheck(value, (embeddings.requires_grad_(), *parameters))
+    inputs = (embeddings.requires_grad_(), *parameters)
+    assert torch.autograd.gradcheck(value, inputs, fast_mode=True)  # along a random direction
 
 
 @pytest.mark.filterwarnings("error:There is a performance drop")
@@ -196,12 +201,10 @@ def test_embeddings_in_bfloat16_cost_at_most_two_percent(structure: Structure) -
     assert abs(rounded - exact) <= 2e-2 * abs(exact)
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("name", [n for n in CATALOG if isinstance(make(n), CosineHead)])
 def test_target_logit_falls_with_the_angle(name: str) -> None:
     """The default rule, on 10,001 points of [0, π]."""
     loss = make(name)
-    if not isinstance(loss, CosineHead):
-        pytest.skip("no target logit of its own")
     theta = torch.linspace(0, torch.pi, 10_001, dtype=torch.float64)
     target = loss.target(theta.cos())
     assert (target.diff() <= 1e-12).all()
@@ -249,7 +252,8 @@ def test_log_holds_scalars_without_gradient(structure: Structure) -> None:
     torch.testing.assert_close(log["embedding_norm"], embeddings.norm(dim=1).mean().detach())
     if loss.kind != "embedding":
         scores = loss.logits(embeddings)
-        assert log["accuracy"] == (scores.argmax(1) == labels).double().mean()
+        right = (scores.argmax(1) == labels) & (scores.amax(1) > scores.amin(1))  # an empty memory
+        assert log["accuracy"] == right.double().mean()
         rows = class_rows(loss)
         if rows is not None:
             nearest = torch.cosine_similarity(embeddings[:, None], rows[labels], dim=-1).amax(1)

@@ -12,6 +12,7 @@ from scipy import stats
 from torch import Tensor
 from torch.func import vmap
 
+from losses.binary import SoftplusSum
 from losses.functional import (
     accuracy,
     additive_angle,
@@ -21,7 +22,9 @@ from losses.functional import (
     counter_uniform,
     cross_entropy,
     hard_negatives,
+    hits,
     larger,
+    log_sum_exp,
 )
 
 Counter = Callable[[Tensor, Tensor, int], Tensor]
@@ -126,17 +129,42 @@ def test_cross_entropy_is_torchs(smoothing: float) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_cross_entropy_has_no_second_derivative_to_be_wrong() -> None:
+@pytest.mark.parametrize(
+    "once",
+    [
+        lambda logits: cross_entropy(logits, torch.tensor([0, 1]), torch.tensor(0.1)),
+        log_sum_exp,
+        SoftplusSum.apply,
+    ],
+    ids=["cross_entropy", "log_sum_exp", "softplus_sum"],
+)
+def test_there_is_no_second_derivative_to_be_wrong(once: Callable[[Tensor], Tensor]) -> None:
     logits = torch.randn(2, 3, requires_grad=True)
-    loss = cross_entropy(logits, torch.tensor([0, 1]), torch.tensor(0.1)).pow(2).sum()
-    (slope,) = torch.autograd.grad(loss, logits, create_graph=True)
-    with pytest.raises(RuntimeError, match="inplace"):
+    (slope,) = torch.autograd.grad(once(logits).pow(2).sum(), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
+
+
+@pytest.mark.parametrize("dim", [-1, -2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_sum_exp_is_torchs(dim: int, dtype: torch.dtype) -> None:
+    logits = 9 * torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    logits[0, 1], logits[2, 3] = 1e4, -1e30
+    results = []
+    for function in (log_sum_exp, torch.logsumexp):
+        z = logits.clone().requires_grad_()
+        value = function(z, dim)
+        value.pow(2).sum().backward()
+        results.append((value.detach(), z.grad))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def test_accuracy() -> None:
     logits = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 0.0], [3.0, 1.0]])
-    assert accuracy(logits, torch.tensor([1, 1, 0, 0])) == 0.5  # a zero embedding has no class
+    labels = torch.tensor([1, 1, 0, 0])
+    assert hits(logits, labels).tolist() == [1, 0, 0, 1]  # a zero embedding has no class
+    assert accuracy(logits, labels) == 0.5
 
 
 def test_angle_sum_is_exact_where_the_slope_is_not() -> None:

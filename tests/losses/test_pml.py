@@ -69,8 +69,11 @@ def test_value_and_gradients_are_theirs(
     if name == "SmoothAPLoss":  # theirs wants the classes in blocks
         embeddings, labels = embeddings[labels.argsort(stable=True)], labels.sort().values
     x, y = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
+    drawn = torch.random.get_rng_state()
     value, log = loss.compute(x, labels)
     value.backward()
+    # A run that goes on from a checkpoint could not draw the same again.
+    assert torch.equal(torch.random.get_rng_state(), drawn)
     expected = reference(y, labels)
     expected.backward()
     assert value.dtype == dtype
@@ -155,6 +158,7 @@ def test_arguments() -> None:
         ("pml:RankedListLoss", {"margin": "much", "Tn": 1}, "'much': must be one number"),
         ("pml:CosFaceLoss", {"margin": True}, "must be one number"),
         ("pml:CosFaceLoss", {"margin": float("inf")}, "must be finite"),
+        ("pml:CosFaceLoss", {"margin": 10**400}, "must be finite"),
         ("pml:CosFaceLoss", {"margin": [1]}, "must be one number"),
         ("pml:TripletMarginLoss", {"swap": 1}, "must be true or false"),
         ("pml:PNPLoss", {"variant": 3}, "must be one word"),

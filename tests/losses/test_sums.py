@@ -45,7 +45,8 @@ each_sum = pytest.mark.parametrize(
         ("softmax+", ["losses with a + between them"]),
         ("center+triplet", ["'center' is a term and cannot be the first part", "softmax+center"]),
         ("intra", ["a term of sums, no loss alone", "write 'norm_softmax+intra'"]),
-        ("triplet+inter", ["inter needs a part with class weights"]),
+        ("triplet+inter", ["inter needs a part with one class weight row per class"]),
+        ("soft_triple+inter", ["inter needs a part with one class weight row per class"]),
         ("softmax+bag_of_tricks", ["is itself a sum", "softmax+triplet+center"]),
     ],
 )
@@ -77,6 +78,13 @@ def test_errors_of_hyperparameters(given: dict[str, object], key: str, word: str
         resolve("softmax+triplet", given)
     assert caught.value.key == key
     assert word in str(caught.value)
+
+
+def test_a_part_keeps_the_order_of_its_numbers() -> None:
+    with pytest.raises(
+        CatalogError, match=r"magface\.l_a = 9\.0: must be below magface\.u_a = 5\.0"
+    ):
+        resolve("magface+triplet", {"magface.l_a": 9, "magface.u_a": 5})
 
 
 def test_row_is_made_of_the_parts() -> None:

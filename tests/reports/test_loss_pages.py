@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from benchmarks import config as study_config
-from losses.catalog import CATALOG
+from losses import catalog, peers
+from losses.catalog import CATALOG, CatalogError
 from reports import loss_curves, loss_pages
 from reports.loss_curves import DEGREES, OTHER, OWN
 from reports.loss_figures import caption, loss_figure, overview
@@ -131,13 +132,44 @@ def test_the_overview_has_every_margin_loss() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("a*b_c and `x*_y`", r"a\*b_c and `x*_y`"),
+        ("a*b_cdef and `x*_y`", r"a\*b_cdef and `x*_y`"),
         ("‖_2 ≤ <m> [0, 1]", r"‖\_2 ≤ &lt;m> \[0, 1\]"),
         ("``a_b`` of\n   two lines", "`a_b` of two lines"),
     ],
 )
 def test_plain_text_stays_plain(words: str, expected: str) -> None:
     assert loss_pages.markdown(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("s·cosθ_y + λ_min, t_alpha", "s·cosθ<sub>y</sub> + λ<sub>min</sub>, t_alpha"),
+        ("Σ_{j≠y} e^(r·(n_j + b)) >= 0", "Σ<sub>j≠y</sub> e<sup>r·(n<sub>j</sub> + b)</sup> ≥ 0"),
+        ("(1 + γt)^-power, `x_y^2`", "(1 + γt)<sup>-power</sup>, `x_y^2`"),
+        ("θ_{i,y_i}, head_conf.yaml", "θ<sub>i,y<sub>i</sub></sub>, head_conf.yaml"),
+        ("see `losses.pairs.PairLoss`", "see [`losses.pairs.PairLoss`](../../losses/pairs.py)"),
+    ],
+)
+def test_formulas_are_set(words: str, expected: str) -> None:
+    assert loss_pages.markdown(words) == expected
+
+
+def test_every_peer_is_compared() -> None:
+    pytest.importorskip("pytorch_metric_learning")
+    with pytest.raises(CatalogError, match="known: ") as error:
+        peers.row("pml:NoSuchClass")
+    known = set(str(error.value).partition("known: ")[2].rstrip(")").split(", "))
+    text = (PAGES / loss_pages.PEERS).read_text(encoding="utf-8")
+    compared = re.findall(
+        r"^\| `(\w+)` \| \[`(\w+)`\]\(\2\.md\) \| (?:`(.*?)`)?", text, re.MULTILINE
+    )
+    assert {name for name, _, _ in compared} | set(loss_pages.NO_COUNTERPART) == known
+    assert {name for name, _, _ in compared}.isdisjoint(loss_pages.NO_COUNTERPART)
+    for _, loss, setting in compared:
+        catalog.resolve(loss, yaml.safe_load(setting or "{}"))
+    for name, reason in peers.REFUSED.items():
+        assert (f"- `{name}`: {reason}" in text) == ("base class" not in reason)
 
 
 def test_lists_and_formulas_of_docstrings() -> None:
