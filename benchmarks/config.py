@@ -23,6 +23,7 @@ from jsonschema.exceptions import ValidationError
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import STACKED_RECIPE, canonical
 from losses import catalog
+from losses.schema import written
 
 SCHEMA_PATH = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
@@ -226,6 +227,9 @@ def _explain(error: ValidationError) -> str:
         )
     if error.validator == "anyOf":
         return f"{where}: {error.instance!r} is not allowed (allowed: {' or '.join(_describe(rule) for rule in error.validator_value)})"
+    if error.validator == "type" and error.validator_value == "object":
+        items = "losses" if where == "losses" else "keys"
+        return f"{where}: {written(error.instance)} is not allowed (allowed: a mapping of {items})"
     return f"{where}: {error.message}"
 
 

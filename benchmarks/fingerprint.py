@@ -24,6 +24,7 @@ ENGINE = (
     "benchmarks/optim.py",
     "benchmarks/seeds.py",
     "benchmarks/stack.py",
+    "benchmarks/stacked.py",
     "benchmarks/train.py",
     "datasets/augment.py",
     "datasets/batches.py",

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from benchmarks.memory import keep_freed_memory
 from benchmarks.provenance import provenance
-from benchmarks.stack import StackedModule
+from benchmarks.stacked import StackedModule
 from losses.base import Loss
 from losses.binary import BinaryHead
 from losses.build import build

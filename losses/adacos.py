@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.functional import accuracy, unit_rows
-from losses.heads import CosineHead
+from losses.functional import unit_rows
+from losses.heads import CosineHead, class_log
 
 
 class AdaCos(CosineHead):
-    """AdaCos. Zhang et al. 2019, eq. of sections 4.1 (fixed) and 4.2 (dynamic). Mean over the batch.
+    """AdaCos. Zhang et al. 2019, fixed or dynamically adaptive scale. Mean over the batch.
 
     logit_j = s·cosθ_j, without margin or bias. ``fixed``: s = √2·ln(C - 1). ``dynamic``: s starts
     there, and each batch moves it before its own loss,
@@ -21,7 +21,8 @@ class AdaCos(CosineHead):
     s = ln(B) / cos(min(π/4, median_i θ_{i,y_i})), B = 1/N · sum_i sum_{j != y_i} exp(s'·cosθ_ij),
 
     with s' the scale of the step before; s is a constant in the gradient. With C = 2 it is 0 and
-    nothing is learned. With few classes s may fall to 0 and below, which the paper does not treat.
+    nothing is learned. The paper does not treat two cases: with few classes s may fall to 0 and
+    below, and where other classes' cosines pass about 0.7, s grows in every step without end.
 
     Logs ``scale``. State: ``scale`` of the last step, and ``pending_scale`` of the batch under way.
 
@@ -84,19 +85,14 @@ class AdaCos(CosineHead):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        cosines = directions @ unit_rows(self.weight.to(embeddings.dtype))[0].mT  # (B, C)
+        cosines = directions @ self.unit_weight(embeddings.dtype).mT  # (B, C)
         with torch.no_grad():
             scale = self.scale.to(cosines.dtype)
             if self.mode == "dynamic":
                 scale = self.adapted(cosines, labels)
                 self.pending_scale.copy_(scale)
-            own = cosines.gather(-1, labels.unsqueeze(-1)).clamp(-1, 1)
-            log = {
-                "accuracy": accuracy(cosines, labels),
-                "target_angle": own.acos().mean(),
-                "embedding_norm": lengths.mean(),
-                "scale": scale,
-            }
+            own = cosines.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        log = class_log(cosines, labels, own, lengths) | {"scale": scale}
         return self.per_sample(cosines.mul_(scale), labels).mean(), log
 
     def after_step(self, embeddings: Tensor, labels: Tensor) -> None:

@@ -13,7 +13,7 @@ START_MEAN, START_DEVIATION = 20.0, 100.0
 
 
 class AdaFace(CosineHead):
-    """Quality adaptive margin. Kim et al. 2022, section 3.2. Mean over the batch.
+    """Quality adaptive margin. Kim et al. 2022, section 3.3. Mean over the batch.
 
     Target logit s·(cos(θ_y + g_angle) - g_add), others s·cosθ_j, with g_angle = -m·q,
     g_add = m·q + m and q = (‖x‖ - μ)·h/σ held in [-1, 1]. q = -1 is ArcFace, 0 is CosFace.

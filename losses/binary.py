@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from losses.base import Log
-from losses.functional import accuracy, softplus, unit_rows
-from losses.heads import ClassWeights
+from losses.functional import softplus, unit_rows
+from losses.heads import ClassWeights, class_log
 
 EXCLUDED = -1e30
 """Added to a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
@@ -102,17 +102,14 @@ class BinaryHead(ClassWeights):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        weight = self.unit_weight(embeddings.dtype)
         products = (directions * self.radius(directions.dtype)) @ weight.mT  # (B, C)
         cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
-        right = accuracy(products.detach(), labels)
+        log = class_log(products, labels, cosine, lengths)
         positive_weight, negative_weight = self.weights(cosine.dtype)
         positive = positive_weight * softplus(-self.target(cosine)).mean()
         negative = negative_weight * self.others(products, labels).mean()
-        log = {
-            "accuracy": right,
-            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.detach().mean(),
+        log |= {
             "positive": positive.detach(),
             "negative": negative.detach(),
             "bias": self.bias.detach().to(cosine.dtype),
@@ -122,4 +119,4 @@ class BinaryHead(ClassWeights):
     def scores(self, embeddings: Tensor) -> Tensor:
         """Logits of all classes without margin, (B, C)."""
         directions = unit_rows(embeddings)[0]
-        return self.plain(directions @ unit_rows(self.weight.to(embeddings.dtype))[0].mT)
+        return self.plain(directions @ self.unit_weight(embeddings.dtype).mT)

@@ -24,7 +24,7 @@ from losses.rows import (
     sums,
 )
 from losses.rows.terms import TERMS
-from losses.schema import CatalogError, Hyperparameter, LossRow, Preset, Value, nearest
+from losses.schema import CatalogError, Hyperparameter, LossRow, Preset, Value, nearest, written
 
 __all__ = [
     "CATALOG",
@@ -175,8 +175,8 @@ def resolve(name: str, given: Mapping[str, object] | None = None) -> dict[str, V
             resolved[key] = checked[key]
         elif key in given:
             other, needed = parameter.only_if
-            shown = " or ".join(repr(value) for value in needed)
-            problem = f"has an effect only with {other} = {shown}"
+            allowed = " or ".join(written(value) for value in needed)
+            problem = f"has an effect only with {other}: {allowed}"
             raise CatalogError.about(f"{name}.{key}", given[key], problem)
     for key, value in resolved.items():
         above = parameters[key].below

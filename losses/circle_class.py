@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.functional import accuracy, unit_rows
-from losses.heads import ClassifierLoss
+from losses.functional import scaled_cosines, unit_rows
+from losses.heads import ClassifierLoss, class_log
 
 
 class CircleClass(ClassifierLoss):
@@ -61,7 +61,7 @@ class CircleClass(ClassifierLoss):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        weight = self.unit_weight(embeddings.dtype)
         cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
         margin, scale = self.margin.to(cosine.dtype), self.scale.to(cosine.dtype)
         root = scale.sqrt()  # γ·αₙ·(cosθ - m) has sqrt(γ) in both factors: one pass less
@@ -74,19 +74,13 @@ class CircleClass(ClassifierLoss):
             (scale * self.target(cosine)).unsqueeze(-1),
             self.detach,
         )[0]
-        log = {
-            "accuracy": accuracy(rooted.detach(), labels),
-            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.detach().mean(),
-            "past_target": (cosine.detach() > 1 - margin).to(cosine.dtype).mean(),
-        }
+        log = class_log(rooted, labels, cosine, lengths)
+        log["past_target"] = (cosine.detach() > 1 - margin).to(cosine.dtype).mean()
         return self.per_sample(logits, labels).mean(), log
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """γ·cosθ, (B, C)."""
-        directions = unit_rows(embeddings)[0]
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
-        return (directions * self.scale.to(embeddings.dtype)) @ weight.mT
+        return scaled_cosines(embeddings, self.weight, self.scale)
 
 
 class CircleLogits(torch.autograd.Function):

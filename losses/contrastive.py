@@ -65,7 +65,7 @@ def given_pairs(
 
 
 class Contrastive(PairLoss):
-    """Contrastive loss of all pairs of the batch. Hadsell et al. 2006, eq. 4 of section 2.1.
+    """Contrastive loss of all pairs of the batch. Hadsell et al. 2006, the exact loss function.
 
     ½·max(0, d - m_p)² for a pair of one class, ½·max(0, m_n - d)² for one of two; the paper has
     m_p = 0. ``power`` is the exponent; ``halve`` the factor ½ (of power 2 only). Mean over the

@@ -14,7 +14,7 @@ from losses.heads import CosineHead
 
 
 class CurricularFace(CosineHead):
-    """Adaptive curriculum learning loss. Huang et al. 2020, eq. of section 3. Mean over the batch.
+    """Adaptive curriculum learning loss. Huang et al. 2020, section 3.2. Mean over the batch.
 
     Target logit s·T(θ_y), T(θ_y) = cos(θ_y + m); others s·N(θ_j),
     N(θ_j) = cosθ_j where T(θ_y) >= cosθ_j (easy), else cosθ_j·(t + cosθ_j) (hard).

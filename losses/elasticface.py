@@ -11,7 +11,7 @@ from losses.heads import CosineHead
 
 
 class ElasticFace(CosineHead):
-    """ElasticFace. Boutros et al. 2022, section III. Mean over the batch.
+    """ElasticFace. Boutros et al. 2022, ElasticFace-Arc and -Cos. Mean over the batch.
 
     Target logit s·cos(θ_y + m_i) (``arc``) or s·(cosθ_y - m_i) (``cos``), others s·cosθ_j; each
     sample in each step draws its own margin m_i ~ Normal(μ, σ).

@@ -105,6 +105,7 @@ def warnings(
         *_degrees(name, hyper),
         *_margins(entry, hyper, num_classes, embedding_dim),
         *_scale(entry, hyper, num_classes),
+        *_learns(entry, num_classes),
         *_lengths(entry, hyper, embedding_dim, embedding_norm),
     ]
     return [f"{name}: {line}" for line in lines]
@@ -173,6 +174,11 @@ def _scale(entry: LossRow, hyper: Mapping[str, Value], num_classes: int) -> Iter
             f"scale {value:g} is too small for {num_classes} classes: a probability of "
             f"{PROBABILITY:g} at the class centre takes at least {bound:.3g} (CosFace, eq. 6)"
         )
+
+
+def _learns(entry: LossRow, num_classes: int) -> Iterator[str]:
+    if entry.name == "adacos" and num_classes == 2:
+        yield "with 2 classes its scale √2·ln(C - 1) is 0 and stays there: nothing is learned"
 
 
 def _lengths(

@@ -23,6 +23,12 @@ def unit_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return vectors * inverse.unsqueeze(-1), lengths
 
 
+def scaled_cosines(embeddings: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """scale·cosθ (B, C) of embeddings (B, D) to the rows of weight (C, D)."""
+    directions, rows = unit_rows(embeddings)[0], unit_rows(weight.to(embeddings.dtype))[0]
+    return (directions * scale.to(embeddings.dtype)) @ rows.mT
+
+
 LARGEST = 40.0
 """log(1 + e^z) and z are one number from here on, in float64 too; e^z is far from an overflow."""
 

@@ -11,6 +11,27 @@ from losses.base import Log, Loss
 from losses.functional import accuracy, cross_entropy, unit_rows
 
 
+def class_log(scores: Tensor, labels: Tensor, cosine: Tensor, lengths: Tensor) -> Log:
+    """What every loss with class weights logs, without gradient.
+
+    Parameters
+    ----------
+    scores : Tensor (B, C)
+        Without margin.
+    labels : Tensor (B,)
+    cosine : Tensor (B,)
+        To the own class.
+    lengths : Tensor (B,)
+        Of the embeddings.
+    """
+    with torch.no_grad():
+        return {
+            "accuracy": accuracy(scores, labels),
+            "target_angle": cosine.clamp(-1, 1).acos().mean(),
+            "embedding_norm": lengths.mean(),
+        }
+
+
 class ClassWeights(Loss):
     """A loss with class weights ``weight`` (C, D), one row per class.
 
@@ -40,6 +61,10 @@ class ClassWeights(Loss):
         rows = torch.randn(self.weight.shape, generator=generator, device=device)
         with torch.no_grad():
             self.weight.copy_(unit_rows(rows)[0] * self.weight_norm)
+
+    def unit_weight(self, dtype: torch.dtype) -> Tensor:
+        """The weight rows at length 1, in their shape."""
+        return unit_rows(self.weight.to(dtype))[0]
 
 
 class ClassifierLoss(ClassWeights):
@@ -72,17 +97,8 @@ class ClassifierLoss(ClassWeights):
         return cross_entropy(logits, labels, self.label_smoothing.to(logits.dtype))
 
 
-class CosineHead(ClassifierLoss):
-    """Cross-entropy over cosines, with a margin on the target. Mean over the batch.
-
-    logit_j = r·cosθ_j for the other classes, r·target(cosθ_y) for the own one; r is the scale s, or
-    what `radius` says. A subclass gives ``target``: the unscaled target logit as a function of the
-    target cosine. Three more hooks serve what a formula in one cosine cannot say: `sample_shift`
-    (a margin for each sample), `negatives` (the other classes' logits), and `class_logits` with
-    `own_cosine` (several vectors a class).
-    """
-
-    scale: Tensor
+class MarginHead(ClassifierLoss):
+    """A cross-entropy with a margin on the target logit, which a subclass gives as ``target``."""
 
     def target(self, cosine: Tensor) -> Tensor:
         """Unscaled target logit (B,) for target cosines (B,); without margin, the cosine.
@@ -94,6 +110,19 @@ class CosineHead(ClassifierLoss):
     def shift(self, cosine: Tensor) -> Tensor:
         """What the margin adds to the target cosine, (B,)."""
         return self.target(cosine) - cosine
+
+
+class CosineHead(MarginHead):
+    """Cross-entropy over cosines, with a margin on the target. Mean over the batch.
+
+    logit_j = r·cosθ_j for the other classes, r·target(cosθ_y) for the own one; r is the scale s, or
+    what `radius` says. A subclass gives ``target``: the unscaled target logit as a function of the
+    target cosine. Three more hooks serve what a formula in one cosine cannot say: `sample_shift`
+    (a margin for each sample), `negatives` (the other classes' logits), and `class_logits` with
+    `own_cosine` (several vectors a class).
+    """
+
+    scale: Tensor
 
     def sample_shift(self, cosine: Tensor, lengths: Tensor) -> Tensor:
         """`shift` (B,) with each sample's own margin; ``lengths`` (B,) are the embeddings'."""
@@ -128,17 +157,12 @@ class CosineHead(ClassifierLoss):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        weight = self.unit_weight(embeddings.dtype)
         radius = self.radius(lengths)
         logits = self.class_logits(directions * radius.unsqueeze(-1), weight)  # (B, C)
         cosine = self.own_cosine(directions, weight[labels])  # (B,)
         shift = self.sample_shift(cosine, lengths)
-        log = {
-            "accuracy": accuracy(logits.detach(), labels),
-            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.detach().mean(),
-            **self.target_log(cosine.detach()),
-        }
+        log = class_log(logits, labels, cosine, lengths) | self.target_log(cosine.detach())
         logits, more = self.negatives(logits, labels, cosine, cosine + shift)
         # In place: adding to one column copies neither the logits nor their gradient.
         shifted = logits.scatter_add_(-1, labels.unsqueeze(-1), (radius * shift).unsqueeze(-1))
@@ -147,5 +171,5 @@ class CosineHead(ClassifierLoss):
     def scores(self, embeddings: Tensor) -> Tensor:
         """r·cosθ, (B, C)."""
         directions, lengths = unit_rows(embeddings)
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        weight = self.unit_weight(embeddings.dtype)
         return self.class_logits(directions * self.radius(lengths).unsqueeze(-1), weight)

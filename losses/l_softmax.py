@@ -6,7 +6,7 @@ from losses.multiple_angle import MultipleAngle
 
 
 class LSoftmax(MultipleAngle):
-    """Large-margin softmax. Liu et al. 2016, eq. 4-6, annealed as in section 5. Mean over the batch.
+    """Large-margin softmax. Liu et al. 2016, L-Softmax, annealed. Mean over the batch.
 
     Target logit ‖W_y‖·‖x‖·(λ·cosθ_y + ψ(θ_y)) / (1 + λ), others W_j·x, with ψ(θ) = (-1)^k·cos(mθ) -
     2k for θ in [kπ/m, (k+1)π/m]: nothing is normalised, and there is no bias. λ = max(λ_min,

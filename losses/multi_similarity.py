@@ -10,7 +10,7 @@ from losses.pairs import PairLoss, log_one_plus_sum
 
 
 class MultiSimilarity(PairLoss):
-    """Multi-similarity loss. Wang et al. 2019, eq. 15, with the pair mining of section 4.
+    """Multi-similarity loss. Wang et al. 2019, MS loss, with the paper's pair mining.
 
     (1/α)·log(1 + Σ_p e^(-α·(s_p - λ))) + (1/β)·log(1 + Σ_n e^(β·(s_n - λ))) over the cosines s_p to
     the positives and s_n to the negatives of an anchor. Mean over all anchors of the batch, also

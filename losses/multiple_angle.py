@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.functional import accuracy, unit_rows
-from losses.heads import CosineHead
+from losses.functional import unit_rows
+from losses.heads import MarginHead, class_log
 
 LARGEST_MARGIN = 5
 
@@ -47,7 +47,7 @@ def monotone_multiple_angle(cosine: Tensor, margin: Tensor) -> tuple[Tensor, Ten
     return psi, slope
 
 
-class MultipleAngle(CosineHead):
+class MultipleAngle(MarginHead):
     """Cross-entropy whose target logit has its angle multiplied. Mean over the batch.
 
     logit_j = w_j·x for the other classes, ‖w_y‖·‖x‖·(λ·cosθ_y + ψ(θ_y)) / (1 + λ) for the own one.
@@ -137,12 +137,7 @@ class MultipleAngle(CosineHead):
         own_directions, own_lengths = unit_rows(own)
         cosine = (directions * own_directions).sum(dim=-1)  # (B,)
         added = self.added(embeddings, own, cosine, lengths * own_lengths)
-        log = {
-            "accuracy": accuracy(logits.detach(), labels),
-            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.detach().mean(),
-            "lambda": self.annealing(),
-        }
+        log = class_log(logits, labels, cosine, lengths) | {"lambda": self.annealing()}
         # In place: adding to one column copies neither the logits nor their gradient.
         shifted = logits.scatter_add_(-1, labels.unsqueeze(-1), added.unsqueeze(-1))
         return self.per_sample(shifted, labels).mean(), log

@@ -11,7 +11,7 @@ from losses.heads import CosineHead
 
 
 class MVSoftmax(CosineHead):
-    """Mis-classified vector guided softmax. Wang et al. 2020, eq. of section 3. Mean over batch.
+    """Mis-classified vector guided softmax. Wang et al. 2020, MV-AM and MV-Arc. Mean over batch.
 
     Target logit s·f(θ_y), f = cosθ_y - m (MV-AM) or cos(θ_y + m) (MV-Arc); others s·cosθ_j where
     f(θ_y) >= cosθ_j, else s·(cosθ_j + t) (``fixed``) or s·(cosθ_j + t·(cosθ_j + 1))
@@ -33,7 +33,8 @@ class MVSoftmax(CosineHead):
     emphasis : {"adaptive", "fixed"}
     rule : {"linear", "easy", "none"}
         Target logit of ``arc`` where θ + m passes π; see `losses.functional.additive_angle`.
-        ``easy`` holds for both kinds: no margin where cosθ <= 0.
+        ``easy`` holds for both kinds: no margin where cosθ <= 0, in the target logit alone; which
+        classes count as above it is decided with the margin, as in the authors' layer.
     label_smoothing, weight_norm : float
         See `losses.heads.ClassifierLoss`.
     """

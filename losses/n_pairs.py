@@ -11,7 +11,7 @@ from losses.pairs import PairLoss, masked_logsumexp, masked_mean, pair_masks
 
 
 class NPairs(PairLoss):
-    """Multi-class N-pair loss. Sohn 2016, section 3.2.
+    """Multi-class N-pair loss. Sohn 2016, N-pair-mc.
 
     log(1 + Σ_{j≠i} exp(a_i·p_j - a_i·p_i)) with one anchor a and one positive p of each class: its
     first and second image in the batch. Other images, and classes with one image, take no part.

@@ -9,7 +9,7 @@ from losses.heads import CosineHead
 
 
 class NormSoftmax(CosineHead):
-    """Softmax over scaled cosines. Wang et al. 2017, eq. 8. Mean over the batch.
+    """Softmax over scaled cosines. Wang et al. 2017, eq. 6. Mean over the batch.
 
     logit_j = s·cosθ_j, without margin or bias.
 
@@ -29,7 +29,7 @@ class NormSoftmax(CosineHead):
         num_classes: int,
         embedding_dim: int,
         *,
-        scale: float = 16.0,
+        scale: float = 20.0,
         learnable_scale: bool = False,
         label_smoothing: float = 0.0,
         weight_norm: float = 1.0,

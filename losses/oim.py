@@ -12,7 +12,7 @@ from losses.functional import cross_entropy, hits, unit_rows
 
 
 class OIM(Loss):
-    """Online instance matching. Xiao et al. 2017, eq. 1-3. Mean over the labelled samples.
+    """Online instance matching. Xiao et al. 2017, OIM loss. Mean over the labelled samples.
 
     -log softmax over [v_1…v_C; u_1…u_Q]·x/τ, at v_y. The lookup table v (C, D) holds a unit vector
     per class, the circular queue u (Q, D) the last Q embeddings of unlabelled samples (label -1),

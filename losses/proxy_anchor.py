@@ -7,8 +7,8 @@ from torch import Tensor
 
 from losses.base import Log
 from losses.binary import EXCLUDED, exclude_target
-from losses.functional import accuracy, log_sum_exp, softplus, unit_rows
-from losses.heads import ClassWeights
+from losses.functional import log_sum_exp, scaled_cosines, softplus, unit_rows
+from losses.heads import ClassWeights, class_log
 
 
 class ProxyAnchor(ClassWeights):
@@ -54,19 +54,16 @@ class ProxyAnchor(ClassWeights):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        weight = self.unit_weight(embeddings.dtype)
         scale = self.scale.to(embeddings.dtype)
         logits = (directions * scale) @ weight.mT  # (B, C)
         cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
-        right = accuracy(logits.detach(), labels)
+        log = class_log(logits, labels, cosine, lengths)
         shares = self.shares(labels, cosine.dtype)
         count = shares.sum().round()
         positive = (self.positive_terms(scale * cosine, labels) * shares).sum() / count
         negative = self.negative_terms(logits, labels).mean()
-        log = {
-            "accuracy": right,
-            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.detach().mean(),
+        log |= {
             "positive_proxies": count,
             "positive": positive.detach(),
             "negative": negative.detach(),
@@ -90,6 +87,4 @@ class ProxyAnchor(ClassWeights):
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """α·cosθ, (B, C)."""
-        directions = unit_rows(embeddings)[0]
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
-        return (directions * self.scale.to(embeddings.dtype)) @ weight.mT
+        return scaled_cosines(embeddings, self.weight, self.scale)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from losses.base import Log
 from losses.binary import exclude_target
-from losses.functional import accuracy, unit_rows
-from losses.heads import ClassWeights
+from losses.functional import scaled_cosines, unit_rows
+from losses.heads import ClassWeights, class_log
 
 
 class ProxyNCA(ClassWeights):
@@ -45,21 +45,15 @@ class ProxyNCA(ClassWeights):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
+        weight = self.unit_weight(embeddings.dtype)
         factor = 2 * self.scale.to(embeddings.dtype)
         logits = (directions * factor) @ weight.mT  # (B, C): -s·d + 2s, and the 2s cancel
         cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
-        log = {
-            "accuracy": accuracy(logits.detach(), labels),
-            "target_angle": cosine.detach().clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.detach().mean(),
-        }
+        log = class_log(logits, labels, cosine, lengths)
         if self.denominator == "negatives":
             logits = exclude_target(logits, labels)
         return (logits.logsumexp(dim=-1) - factor * cosine).mean(), log
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """2s·cosθ, (B, C): -s·d up to a constant."""
-        directions = unit_rows(embeddings)[0]
-        weight = unit_rows(self.weight.to(embeddings.dtype))[0]
-        return (directions * (2 * self.scale.to(embeddings.dtype))) @ weight.mT
+        return scaled_cosines(embeddings, self.weight, 2 * self.scale)

@@ -36,7 +36,14 @@ class CatalogError(ValueError):
     @classmethod
     def about(cls, key: str, value: object, problem: str) -> CatalogError:
         """The error ``"<key> = <value>: <problem>"``."""
-        return cls(f"{key} = {value!r}: {problem}", key=key, value=value)
+        return cls(f"{key} = {written(value)}: {problem}", key=key, value=value)
+
+
+def written(value: object) -> str:
+    """A value as a study file has it, text in quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else repr(value)
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:
@@ -123,7 +130,7 @@ class Hyperparameter:
 
     def _check_number(self, key: str, value: object) -> float | int:
         if isinstance(value, bool) or not isinstance(value, Real):
-            found = type(value).__name__
+            found = "null" if value is None else type(value).__name__
             raise CatalogError.about(key, value, f"must be one number ({self.unit}), not {found}")
         number = finite(key, value)
         if self.choices:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.functional import accuracy, unit_rows
-from losses.heads import ClassifierLoss
+from losses.functional import unit_rows
+from losses.heads import ClassifierLoss, class_log
 
 
 class SoftTriple(ClassifierLoss):
-    """SoftTriple loss. Qian et al. 2019, sections 3.2 and 3.3. Mean over the batch.
+    """SoftTriple loss. Qian et al. 2019, with adaptive number of centers. Mean over the batch.
 
     Cross-entropy of the logits λ(S_y - δ) and λ·S_j. S_j = Σ_k q_k·cos(x, w_jk) is the similarity to
     class j, with q = softmax_k(cos(x, w_jk) / γ) over its K centers. To it is added
@@ -79,7 +79,7 @@ class SoftTriple(ClassifierLoss):
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
-        centers = self.directions(embeddings.dtype)
+        centers = self.unit_weight(embeddings.dtype)  # (C, K, D)
         similarity = self.similarity(directions, centers)  # (B, C)
         index = labels.unsqueeze(-1)
         margin = self.margin.to(similarity.dtype).neg().expand(index.shape)
@@ -87,17 +87,8 @@ class SoftTriple(ClassifierLoss):
         regularizer = self.regularizer(centers)
         with torch.no_grad():
             own = (centers[labels] @ directions.unsqueeze(-1)).squeeze(-1).amax(dim=-1)  # (B,)
-            log = {
-                "accuracy": accuracy(similarity, labels),
-                "target_angle": own.clamp(-1, 1).acos().mean(),
-                "embedding_norm": lengths.mean(),
-                "regularizer": regularizer.detach(),
-            }
+        log = class_log(similarity, labels, own, lengths) | {"regularizer": regularizer.detach()}
         return self.per_sample(logits, labels).mean() + regularizer, log
-
-    def directions(self, dtype: torch.dtype) -> Tensor:
-        """The centers at length 1, (C, K, D)."""
-        return unit_rows(self.weight.to(dtype))[0]
 
     def similarity(self, directions: Tensor, centers: Tensor) -> Tensor:
         """S (B, C) of unit embeddings (B, D) to the classes of unit centers (C, K, D)."""
@@ -121,5 +112,5 @@ class SoftTriple(ClassifierLoss):
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """λ·S, (B, C)."""
-        similarity = self.similarity(unit_rows(embeddings)[0], self.directions(embeddings.dtype))
+        similarity = self.similarity(unit_rows(embeddings)[0], self.unit_weight(embeddings.dtype))
         return self.scale.to(similarity.dtype) * similarity

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from losses.base import Log
-from losses.functional import accuracy, unit_rows
-from losses.heads import ClassifierLoss
+from losses.functional import unit_rows
+from losses.heads import ClassifierLoss, class_log
 
 
 class Softmax(ClassifierLoss):
@@ -54,11 +54,8 @@ class Softmax(ClassifierLoss):
         with torch.no_grad():
             directions, lengths = unit_rows(embeddings)
             own = unit_rows(self.weight[labels].to(embeddings.dtype))[0]
-            log = {
-                "accuracy": accuracy(logits, labels),
-                "target_angle": (directions * own).sum(dim=-1).clamp(-1, 1).acos().mean(),
-                "embedding_norm": lengths.mean(),
-            }
+            cosine = (directions * own).sum(dim=-1)
+        log = class_log(logits, labels, cosine, lengths)
         return self.per_sample(logits, labels).mean(), log
 
     def scores(self, embeddings: Tensor) -> Tensor:

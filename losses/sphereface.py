@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses.functional import ZERO_LENGTH, unit_rows
+from losses.functional import ZERO_LENGTH
 from losses.multiple_angle import MultipleAngle, monotone_multiple_angle
 
 
@@ -67,7 +67,7 @@ class SphereFace(MultipleAngle):
 
     def rows(self, dtype: torch.dtype) -> Tensor:
         """The class weights at length 1, (C, D)."""
-        return unit_rows(self.weight.to(dtype))[0]
+        return self.unit_weight(dtype)
 
     def added(self, embeddings: Tensor, own: Tensor, cosine: Tensor, radius: Tensor) -> Tensor:
         """See `MultipleAngle.added`."""

@@ -17,7 +17,7 @@ SMALLEST = 1e-30
 
 
 class SphereFace2(BinaryHead):
-    """SphereFace2. Wen et al. 2022, eq. 5 (form C); A and M from its appendix. Mean over batch.
+    """SphereFace2. Wen et al. 2022, eq. 5 (form C), and its forms A and M. Mean over batch.
 
     λ/r·log(1 + e^(-r·p - b)) + (1 - λ)/r·Σ_{j≠y} log(1 + e^(r·n_j + b)), times ``loss_weight``,
     with g(x) = 2((x + 1)/2)^t - 1 and

@@ -92,7 +92,7 @@ class Triplet(PairLoss):
         m >= 0, in units of the distance used.
     distance : {"euclidean", "squared", "angular"}
         ``squared``: squared Euclidean. ``angular``: the angle in radians (Deng et al. 2019, section
-        3.3), whatever the lengths; a zero vector is at π/2 to everything.
+        2.3), whatever the lengths; a zero vector is at π/2 to everything.
     normalize : bool
         Embeddings are scaled to length 1 first.
     """

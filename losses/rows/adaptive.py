@@ -120,12 +120,16 @@ ROWS = (
             Preset("mv_arc", "Wang et al. 2020, MV-Arc-Softmax", {"kind": "arc", "margin": 0.5}),
             Preset("official", "the authors' FC layer, easy margin on", {"rule": "easy"}),
             Preset(
-                "facex_zoo", "JDAI-CV/FaceX-Zoo, head/MV_Softmax.py: mv_weight 1.12", {"t": 0.12}
+                "facex_zoo",
+                "JDAI-CV/FaceX-Zoo, head/MV_Softmax.py: mv_weight 1.12 (its target has the margin only "
+                "above a cosine of m or 0)",
+                {"t": 0.12},
             ),
         ),
         notes="Formula and defaults as in the authors' FC layer, with which FaceX-Zoo's head agrees "
-        "(mv_weight = 1 + t). Easy margin is on in that layer and not in the formula; rule linear "
-        "and none are the same with kind am.",
+        "on the other classes (mv_weight = 1 + t). Easy margin is on in that layer and not in the "
+        "formula; what happens past pi - m with kind arc the paper does not say, linear is our choice; "
+        "rule linear and none are the same with kind am.",
     ),
     LossRow(
         name="magface",

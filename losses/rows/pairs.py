@@ -149,7 +149,14 @@ ROWS = (
                 only_if=("mining", (True,)),
             ),
         ),
-        presets=(Preset("official", "MalongTech/research-ms-loss, defaults", {"beta": 40.0}),),
+        presets=(
+            Preset("official", "MalongTech/research-ms-loss, defaults", {"beta": 40.0}),
+            Preset(
+                "reality_check",
+                "Musgrave et al. 2020, tuned on CUB-200, without mining",
+                {"alpha": 0.01, "beta": 50.6, "base": 0.56, "mining": False},
+            ),
+        ),
         notes="The authors' code drops pairs of cosine above 1 - 1e-5, duplicates among them; here "
         "all pairs but a sample with itself are kept. Both average over all anchors.",
     ),
@@ -255,6 +262,11 @@ ROWS = (
                 "pml",
                 "pytorch-metric-learning, NTXentLoss",
                 {"temperature": 0.07, "denominator": "pair_and_negatives"},
+            ),
+            Preset(
+                "reality_check",
+                "Musgrave et al. 2020, tuned on CUB-200",
+                {"temperature": 0.009, "denominator": "pair_and_negatives"},
             ),
         ),
         notes="The paper has one positive for each anchor. Where there are more, its denominator "

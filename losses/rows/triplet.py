@@ -76,10 +76,15 @@ ROW = LossRow(
             "re-identification; fast-reid without its weighting",
             {"soft_margin": False, "margin": 0.3},
         ),
+        Preset(
+            "reality_check",
+            "Musgrave et al. 2020, tuned on CUB-200: all triplets of unit embeddings",
+            {"mining": "all", "soft_margin": False, "margin": 0.096, "normalize": True},
+        ),
         Preset("open_reid", "open-reid, TripletLoss", {"soft_margin": False, "margin": 0.0}),
         Preset(
             "arcface_paper",
-            "Deng et al. 2019, ArcFace, section 3.3: arccos(pos) + m <= arccos(neg)",
+            "Deng et al. 2019, ArcFace, section 2.3: arccos(pos) + m <= arccos(neg)",
             {"soft_margin": False, "margin": 0.35, "distance": "angular"},
         ),
     ),

@@ -28,7 +28,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
         import torch
 
         from losses.build import build
-        from losses.heads import CosineHead
+        from losses.heads import MarginHead
     except ImportError:
         return
     frames: list[pd.DataFrame] = []
@@ -46,7 +46,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
             num_classes=2,
             embedding_dim=2,
         )
-        if not isinstance(module, CosineHead):
+        if not isinstance(module, MarginHead):
             continue
         if "steps" in dict(module.named_buffers()):
             module.get_buffer("steps").fill_(AFTER_ANNEALING)

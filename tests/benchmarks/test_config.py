@@ -37,7 +37,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["arcface.margin = 28", "[0, 1.5708] (radian)", "if that is degrees, write 0.4887"],
     ),
     "margin out of range": ({"losses": {"cosface": {"margin": 3}}}, ["cosface.margin = 3", "[0, 2] (cosine)"]),
-    "margin not a number": ({"losses": {"cosface": {"margin": None}}}, ["cosface.margin = None", "one number"]),
+    "margin not a number": ({"losses": {"cosface": {"margin": None}}}, ["cosface.margin = null", "one number (cosine), not null"]),
     "margin of another kind": (
         {"losses": {"sphereface": {"margin": [1, 2.5]}}},
         ["sphereface.margin = 2.5", "must be one of 1, 2, 3, 4, 5"],
@@ -54,9 +54,11 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "hyper-parameter without effect": (
         {"losses": {"triplet": {"margin": 0.3}}},
-        ["triplet.margin = 0.3", "only with soft_margin = False"],
+        ["triplet.margin = 0.3", "only with soft_margin: false"],
     ),
-    "losses as a list": ({"losses": ["arcface"]}, ["losses: ['arcface']", "object"]),
+    "losses as a list": ({"losses": ["arcface"]}, ["losses: ['arcface'] is not allowed", "allowed: a mapping of losses"]),
+    "losses left empty": ({"losses": None}, ["losses: null is not allowed", "allowed: a mapping of losses"]),
+    "recipe left empty": ({"recipe": None}, ["recipe: null is not allowed", "allowed: a mapping of keys"]),
     "no losses": ({"losses": {}}, ["losses: {}", "non-empty"]),
     "a loss that is a number": ({"losses": {"arcface": 0}}, ["losses.arcface: 0", "allowed: a mapping"]),
     "empty list": ({"losses": {"arcface": {"margin": []}}}, ["losses.arcface.margin", "empty list"]),

@@ -83,7 +83,9 @@ def test_peers_are_in_the_catalog_and_in_the_package() -> None:
 @pytest.mark.parametrize("name", ["norm_softmax", "softmax"])
 def test_the_floor_computes_a_whole_loss(name: str) -> None:
     """Value and all gradients are those of a loss of the catalog."""
-    loss = build(name, num_classes=7, embedding_dim=4, generator=torch.Generator().manual_seed(0))
+    hyper = {"scale": 16.0} if name == "norm_softmax" else {}
+    generator = torch.Generator().manual_seed(0)
+    loss = build(name, hyper, num_classes=7, embedding_dim=4, generator=generator)
     embeddings, labels = speed_losses.batch(9, 4, 7, torch.device("cpu"))
     inputs = [embeddings, *loss.parameters()]
     weight, *bias = loss.parameters()

@@ -13,9 +13,10 @@ from benchmarks import data as data_module
 from benchmarks.backbones import build_backbone
 from benchmarks.data import TrainingData
 from benchmarks.experiment import Experiment
-from benchmarks.optim import schedule
+from benchmarks.optim import Slot, StackedOptimizer, schedule
 from benchmarks.seeds import stream_seed
-from benchmarks.stack import LoopedModule, Stack, StackedModule
+from benchmarks.stack import Stack
+from benchmarks.stacked import LoopedModule, StackedModule
 from datasets.errors import DataError
 from losses.build import build
 from losses.softmax import Softmax
@@ -302,8 +303,11 @@ def test_a_forgotten_parameter_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_parameter_without_a_slot_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    slots = Stack._check_reached
-    monkeypatch.setattr(Stack, "_check_reached", lambda self, given: slots(self, given[:-1]))
+    class Careless(StackedOptimizer):
+        def __init__(self, kind: str, slots: list[Slot], **options: Any) -> None:
+            super().__init__(kind, slots[:-1], **options)
+
+    monkeypatch.setattr("benchmarks.stack.StackedOptimizer", Careless)
     with pytest.raises(ValueError, match=r"Softmax\.bias: the optimizer does not have this"):
         make([tiny.experiment("softmax")], torch.float32)
 

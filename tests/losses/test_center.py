@@ -80,7 +80,7 @@ def test_preset_of_the_common_code() -> None:
 
 
 def test_the_rate_needs_the_papers_rule() -> None:
-    with pytest.raises(CatalogError, match="only with update = 'paper'"):
+    with pytest.raises(CatalogError, match="only with update: 'paper'"):
         resolve("center", {"update": "gradient", "center_rate": 0.1})
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from losses.base import Loss
 from losses.build import build
 from losses.catalog import CATALOG, resolve
-from losses.heads import CosineHead
+from losses.heads import MarginHead
 from losses.schema import Value
 from tests.losses.hard import clamp_slope, hard_cases, has_scale, not_finite, some_classes
 from tests.losses.stacks import Stack, batch, class_rows, make, structure_id, structures, varied
@@ -201,7 +201,7 @@ def test_embeddings_in_bfloat16_cost_at_most_two_percent(structure: Structure) -
     assert abs(rounded - exact) <= 2e-2 * abs(exact)
 
 
-@pytest.mark.parametrize("name", [n for n in CATALOG if isinstance(make(n), CosineHead)])
+@pytest.mark.parametrize("name", [n for n in CATALOG if isinstance(make(n), MarginHead)])
 def test_target_logit_falls_with_the_angle(name: str) -> None:
     """The default rule, on 10,001 points of [0, π]."""
     loss = make(name)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from losses.catalog import CATALOG, resolve
 from losses.feasibility import (
@@ -14,6 +15,7 @@ from losses.feasibility import (
     scale_bound,
     warnings,
 )
+from tests.losses.stacks import batch, make
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,27 @@ def test_small_scale() -> None:
     learned = resolve("norm_softmax", {"scale": 1.0, "learnable_scale": True})
     assert warnings("norm_softmax", learned, 964, 128) == []
     assert len(warnings("norm_softmax", learned | {"learnable_scale": False}, 964, 128)) == 1
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "fixed"])
+def test_adacos_of_two_classes(mode: str) -> None:
+    """The warning stands where the loss has no gradient, in every step, and nowhere else."""
+    hyper = resolve("adacos", {"mode": mode})
+    for classes in (2, 3):
+        loss = make("adacos", hyper, num_classes=classes)
+        slopes = []
+        for step in range(3):
+            embeddings, labels = batch(classes=classes, seed=step)
+            loss.zero_grad()
+            loss(embeddings, labels).backward()
+            slopes.append(loss.weight.grad.abs().max().item())
+            with torch.no_grad():
+                loss.after_step(embeddings, labels)
+        found = warnings("adacos", hyper, classes, 4)
+        assert (max(slopes) < 1e-12) == (classes == 2)
+        assert [text[:30] for text in found] == ["adacos: with 2 classes its sca"] * (classes == 2)
+    name = "adacos+triplet"
+    assert len(warnings(name, resolve(name, {"adacos.mode": mode}), 2, 4)) == 1
 
 
 def test_defaults_fit_faces() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from losses.functional import COSINE_LIMIT, unit_rows
-from losses.heads import CosineHead
+from losses.heads import MarginHead
 from losses.schema import Value
 from tests.losses.stacks import batch, make
 
@@ -34,7 +34,7 @@ def psi(theta: float, m: int) -> float:
     return (-1) ** k * math.cos(m * theta) - 2 * k
 
 
-def curve(loss: CosineHead, theta: np.ndarray) -> np.ndarray:
+def curve(loss: MarginHead, theta: np.ndarray) -> np.ndarray:
     return loss.target(torch.tensor(np.cos(theta))).detach().numpy()
 
 

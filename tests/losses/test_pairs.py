@@ -381,7 +381,9 @@ def test_presets(name: str, preset: str) -> None:
         "circle reid": {"margin": 0.25, "scale": 128.0},
         "circle layumi": {"margin": 0.25, "scale": 32.0, "reduction": "batch"},
         "supcon official": {"temperature": 0.07, "variant": "out", "reduction": "valid_mean"},
+        "multi_similarity reality_check": {"alpha": 0.01, "beta": 50.6, "base": 0.56},
         "ntxent pml": {"temperature": 0.07, "denominator": "pair_and_negatives"},
+        "ntxent reality_check": {"temperature": 0.009, "denominator": "pair_and_negatives"},
     }
     hyper = resolve(name, {"preset": preset})
     assert expected[f"{name} {preset}"].items() <= hyper.items()

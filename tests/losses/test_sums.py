@@ -69,7 +69,7 @@ def test_errors_of_names(name: str, words: list[str]) -> None:
         (
             {"triplet.margin": 0.3},
             "softmax+triplet.triplet.margin",
-            "has an effect only with triplet.soft_margin = False",
+            "has an effect only with triplet.soft_margin: false",
         ),
     ],
 )

@@ -390,6 +390,14 @@ def test_presets(preset: str) -> None:
             "distance": "euclidean",
             "normalize": False,
         },
+        "reality_check": {
+            "mining": "all",
+            "reduction": "nonzero",
+            "soft_margin": False,
+            "margin": 0.096,
+            "distance": "euclidean",
+            "normalize": True,
+        },
         "open_reid": {
             "mining": "hard",
             "soft_margin": False,
