@@ -418,7 +418,7 @@ def test_presets(preset: str) -> None:
         by_loops(
             (torch.nn.functional.normalize(x) if hyper.get("normalize") else x).numpy(),
             y.numpy(),
-            {**hyper, "reduction": "mean"},
+            {"reduction": "mean", **hyper},
         )[0]
     )
 
