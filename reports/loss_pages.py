@@ -181,7 +181,8 @@ def _line(row: LossRow) -> Line:
 def _summary(row: LossRow) -> str:
     """First line of the class; of a sum, which has the class of all sums, what it is made of."""
     if row.parts:
-        return f"{row.title}. {row.paper.partition(',')[0]} {row.year}."
+        made_of = " + ".join(row.parts)
+        return f"{row.title}: {made_of}. {row.paper.partition(',')[0]} {row.year}."
     return describe.describe(row).summary
 
 

@@ -98,7 +98,7 @@ def _bag_of_tricks() -> LossRow:
     )
     return replace(
         row,
-        title="Bag of tricks (softmax + triplet + center)",
+        title="Bag of tricks",
         paper="Luo et al., Bag of tricks and a strong baseline for deep person re-identification",
         year=2019,
         presets=(
