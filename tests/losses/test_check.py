@@ -128,7 +128,7 @@ def test_models_of_a_stack_that_share_state(
     assert AdaCos.__name__ in str(type(check.make("adacos")))
     assert status == 1
     assert float(line["stack of 4: difference"]) > 1e-3
-    assert "model 1: stack differs by" in text
+    assert "adacos-mode=dynamic-median=mean: stack differs by" in text
 
 
 def test_without_vectors(
