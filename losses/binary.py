@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,11 +10,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from losses.base import Log
+from losses.blocks import row_blocks
 from losses.functional import softplus, unit_rows
 from losses.heads import ClassWeights, class_log
 
 EXCLUDED = -1e30
 """Added to a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
+
+
+Change = Callable[..., Tensor | None]
+"""Changes a table in place, given numbers; returns the derivative, or None where it is 1."""
 
 
 def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
@@ -23,33 +29,104 @@ def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.scatter_add_(-1, index, logits.new_full((), EXCLUDED).expand(index.shape))
 
 
-class SoftplusSum(torch.autograd.Function):
-    """Σ_j log(1 + e^(z_j)) over the last axis of logits (B, C): (B,)."""
+FOLDS = 3
+"""How often `softplus_sum` halves the columns before it takes logarithms; more gained nothing."""
+
+
+def softplus_sum(logits: Tensor) -> Tensor:
+    """Σ_j log(1 + e^(z_j)) over the last axis of logits (B, C), (B,).
+
+    With u = e^(-|z|), log(1 + e^z) = max(z, 0) + log(1 + u), and two logarithms, the slowest part,
+    become one: log(1 + a) + log(1 + b) = log(1 + (a + b + a·b)), where nothing cancels.
+    """
+    sums = logits.clamp_min(0).sum(dim=-1)
+    table = logits.abs().neg_().exp_()
+    for _ in range(FOLDS):
+        half, odd = divmod(table.shape[-1], 2)
+        if odd:
+            sums = sums + table[..., -1].log1p()
+        first, second = table[..., :half], table[..., half : 2 * half]
+        table = torch.addcmul(first + second, first, second)
+    return sums + table.log1p().sum(dim=-1)
+
+
+class _SoftplusOfOthers(torch.autograd.Function):
+    """Sums (B,) of softplus over the logits of the other classes, their shares, derivatives.
+
+    The shares (B,) are the derivatives by what is added to all logits; the derivatives (B, C) by
+    the products come in their place. By hand, and with the product in it, because autograd would
+    walk over several more tables (B, C).
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor) -> Tensor:
-        """The sums."""
-        return softplus(logits).sum(dim=-1)
+    def forward(
+        products: Tensor,
+        vectors: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        change: Change,
+        *numbers: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        sums, shares = [], []
+        for rows in row_blocks(products):
+            table = products[rows]
+            derivative = change(table, *numbers)
+            exclude_target(table, labels[rows])
+            sums.append(softplus_sum(table))
+            share = table.sigmoid_()
+            shares.append(share.sum(dim=-1))
+            if derivative is not None:
+                share.mul_(derivative)
+        # An input may not be an output of an autograd function; a view of it may.
+        return torch.cat(sums), torch.cat(shares), products.view_as(products)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Keep the logits."""
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*output[1:], *inputs[1:3])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.fixed = len(inputs) - 4
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
-        """slope·e^z / (1 + e^z)."""
-        (logits,) = ctx.saved_tensors
-        return logits.sigmoid().mul_(slope.unsqueeze(-1))
+    def backward(ctx: Any, slope: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        if slope is None:
+            return (None,) * (ctx.fixed + 4)
+        shares, derivative, vectors, weight = ctx.saved_tensors
+        rows = slope.unsqueeze(-1)  # on the side of the vectors: the table is left alone
+        of_vectors = (derivative @ weight) * rows
+        of_weight = derivative.mT @ (vectors * rows)
+        return None, of_vectors, of_weight, *(None,) * ctx.fixed, (slope * shares).sum()
 
 
-def softplus_of_others(logits: Tensor, labels: Tensor) -> Tensor:
-    """Σ_{j≠y} log(1 + e^(z_j)), (B,), from all logits (B, C), which it changes."""
-    result: Tensor = SoftplusSum.apply(exclude_target(logits, labels))
-    return result
+def softplus_of_others(
+    products: Tensor,
+    vectors: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    change: Change,
+    numbers: tuple[Tensor, ...],
+) -> Tensor:
+    """Σ_{j≠y} log(1 + e^(z_j)), (B,). Differentiable once.
+
+    Parameters
+    ----------
+    products : Tensor (B, C)
+        vectors·weightᵀ, without gradient; it is used up.
+    vectors : Tensor (B, D)
+    weight : Tensor (C, D)
+    labels : Tensor (B,)
+    change : function
+        Makes rows of the products logits z in place, given the ``numbers``, the last of which it
+        adds; returns the derivative of z by the product, or None where it is 1. It closes over no
+        tensor.
+    numbers : tuple of Tensor ()
+        Only the last gets a gradient.
+    """
+    sums: Tensor = _SoftplusOfOthers.apply(products, vectors, weight, labels, change, *numbers)[0]
+    return sums
 
 
 class BinaryHead(ClassWeights):
@@ -85,10 +162,11 @@ class BinaryHead(ClassWeights):
         """A factor () on the cosines, before the product that makes them: cheaper than after it."""
         raise NotImplementedError
 
-    def others(self, products: Tensor, labels: Tensor) -> Tensor:
-        """Σ_{j≠y} log(1 + e^(n_j)) of each sample, (B,), from all radius·cosθ_j (B, C).
+    def negatives(self, dtype: torch.dtype) -> tuple[Change, tuple[Tensor, ...]]:
+        """How radius·cosθ_j becomes n_j: the arguments of `softplus_of_others`.
 
-        It may change them."""
+        The bias is in the last number alone.
+        """
         raise NotImplementedError
 
     def plain(self, cosines: Tensor) -> Tensor:
@@ -103,12 +181,17 @@ class BinaryHead(ClassWeights):
         """See `Loss.compute`."""
         directions, lengths = unit_rows(embeddings)
         weight = self.unit_weight(embeddings.dtype)
-        products = (directions * self.radius(directions.dtype)) @ weight.mT  # (B, C)
+        vectors = directions * self.radius(directions.dtype)
+        with torch.no_grad():
+            products = vectors @ weight.mT  # (B, C)
         cosine = (directions * weight[labels]).sum(dim=-1)  # (B,)
         log = class_log(products, labels, cosine, lengths)
         positive_weight, negative_weight = self.weights(cosine.dtype)
         positive = positive_weight * softplus(-self.target(cosine)).mean()
-        negative = negative_weight * self.others(products, labels).mean()
+        others = softplus_of_others(
+            products, vectors, weight, labels, *self.negatives(cosine.dtype)
+        )
+        negative = negative_weight * others.mean()
         log |= {
             "positive": positive.detach(),
             "negative": negative.detach(),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from losses.base import Log
-from losses.functional import additive_angle, angle_sum_cosine, hard_negatives
+from losses.cross_entropy import HardRule, hard_negatives
+from losses.functional import additive_angle, angle_sum_cosine
 from losses.heads import CosineHead
 
 
@@ -86,19 +84,22 @@ class CurricularFace(CosineHead):
         """T: cos(θ + m) under the rule."""
         return additive_angle(cosine, self.margin.to(cosine.dtype), self.rule)
 
-    def negatives(
+    def entropies(
         self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
     ) -> tuple[Tensor, Log]:
-        """s·cosθ_j, and s·cosθ_j·(t + cosθ_j) of the hard negatives."""
+        """With s·cosθ_j·(t + cosθ_j) for the hard negatives."""
         scale = self.scale.to(logits.dtype)
         t = self.advance(cosine)
         if self.hard_reference == "raw":
             target = angle_sum_cosine(cosine, self.margin.to(cosine.dtype))
-        changed, hard_logits, count = Bent.apply(logits, labels, scale * target, scale, t)[:3]
         if self.t_has_gradient:
-            changed = changed + hard_logits * (t - t.detach())
-        share = count / (len(labels) * (self.num_classes - 1))
-        return changed, {"t": t.detach(), "hard_share": share}
+            hard = hard_negatives(logits, labels, scale * target)
+            share = hard.sum() / (len(labels) * (self.num_classes - 1))
+            losses = self.per_sample(logits * (1 + hard * (t + logits / scale - 1)), labels)
+        else:
+            rule = HardRule(scale * target, bend, (scale, t))
+            losses, share = self.per_sample_with_hard(logits, labels, rule)
+        return losses, {"t": t.detach(), "hard_share": share}
 
     def advance(self, cosine: Tensor) -> Tensor:
         """t () for these target cosines (B,); the t that follows becomes pending."""
@@ -114,43 +115,9 @@ class CurricularFace(CosineHead):
         self.t.copy_(self.pending)
 
 
-class Bent(torch.autograd.Function):
-    """l·(t + l/s) of the hard logits l = s·cosθ (B, C), others as they are.
-
-    By hand, because autograd would walk over (B, C) for each of its products. Also gives the hard
-    logits with 0 for the others, and the number of the hard ones.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        logits: Tensor, labels: Tensor, threshold: Tensor, scale: Tensor, t: Tensor
-    ) -> tuple[Tensor, ...]:
-        """The values, the hard logits, their number, and the slope less 1."""
-        hard = hard_negatives(logits, labels, threshold)
-        count = hard.sum()
-        hard_logits = hard * logits
-        step = torch.addcmul(hard.mul_(t - 1), hard_logits, 1 / scale)  # t - 1 + l/s
-        return (
-            torch.addcmul(logits, logits, step),
-            hard_logits,
-            count,
-            torch.addcmul(step, hard_logits, 1 / scale),
-        )
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep the slope."""
-        ctx.save_for_backward(output[3])
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        """With respect to the logits."""
-        (slope,) = ctx.saved_tensors
-        if gradient is not None:
-            gradient = torch.addcmul(gradient, gradient, slope)
-        return gradient, None, None, None, None
+def bend(logits: Tensor, hard: Tensor, scale: Tensor, t: Tensor) -> Tensor:
+    """Make logits l·(t + l/s) where ``hard`` is 1, in place; the derivative. Changes ``hard``."""
+    cosine = (logits * (1 / scale)).mul_(hard)
+    factor = hard.mul_(t - 1).add_(cosine).add_(1)
+    logits.mul_(factor)
+    return cosine.add_(factor)

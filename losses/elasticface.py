@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.functional import additive_angle, counter_normal
+from losses.counters import counter_normal
+from losses.functional import additive_angle
 from losses.heads import CosineHead
 
 

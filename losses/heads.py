@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from losses.base import Log, Loss
-from losses.functional import accuracy, cross_entropy, unit_rows
+from losses.cross_entropy import HardRule, cross_entropy, cross_entropy_with_hard
+from losses.functional import accuracy, unit_rows
 
 
 def class_log(scores: Tensor, labels: Tensor, cosine: Tensor, lengths: Tensor) -> Log:
@@ -74,7 +75,7 @@ class ClassifierLoss(ClassWeights):
     ----------
     num_classes, embedding_dim : int
     label_smoothing : float
-        In [0, 1); see `losses.functional.cross_entropy`.
+        In [0, 1); see `losses.cross_entropy.cross_entropy`.
     weight_norm : float
         See `ClassWeights`.
     """
@@ -93,8 +94,16 @@ class ClassifierLoss(ClassWeights):
         self.add_hyperparameters(label_smoothing=label_smoothing)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Smoothed cross-entropy of each sample, (B,)."""
+        """Smoothed cross-entropy of each sample, (B,); changes the logits."""
         return cross_entropy(logits, labels, self.label_smoothing.to(logits.dtype))
+
+    def per_sample_with_hard(
+        self, logits: Tensor, labels: Tensor, hard: HardRule
+    ) -> tuple[Tensor, Tensor]:
+        """`per_sample` after a change of the hard negatives, and their share (), which is logged."""
+        smoothing = self.label_smoothing.to(logits.dtype)
+        losses, count = cross_entropy_with_hard(logits, labels, smoothing, hard)
+        return losses, count / (len(labels) * (self.num_classes - 1))
 
 
 class MarginHead(ClassifierLoss):
@@ -118,7 +127,7 @@ class CosineHead(MarginHead):
     logit_j = r·cosθ_j for the other classes, r·target(cosθ_y) for the own one; r is the scale s, or
     what `radius` says. A subclass gives ``target``: the unscaled target logit as a function of the
     target cosine. Three more hooks serve what a formula in one cosine cannot say: `sample_shift`
-    (a margin for each sample), `negatives` (the other classes' logits), and `class_logits` with
+    (a margin for each sample), `entropies` (other classes' logits changed), and `class_logits` with
     `own_cosine` (several vectors a class).
     """
 
@@ -132,15 +141,15 @@ class CosineHead(MarginHead):
         """Logit per unit of cosine, () or (B,), for embeddings of these lengths (B,)."""
         return self.scale.to(lengths.dtype)
 
-    def negatives(
+    def entropies(
         self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
     ) -> tuple[Tensor, Log]:
-        """Logits (B, C) with those of the other classes changed, and what to log about it.
+        """Cross-entropies (B,) of the logits (B, C) with margin, and what to log about them.
 
-        The column of the own class must stay. The logits may be changed in place. ``cosine`` and
-        ``target`` (B,) are the target cosine and the unscaled target logit.
+        ``cosine`` and ``target`` (B,) are the target cosine and the unscaled target logit. The
+        logits may be changed in place.
         """
-        return logits, {}
+        return self.per_sample(logits, labels), {}
 
     def target_log(self, cosine: Tensor) -> Log:
         """More to log, from the cosines to the own class (B,), without gradient."""
@@ -163,10 +172,10 @@ class CosineHead(MarginHead):
         cosine = self.own_cosine(directions, weight[labels])  # (B,)
         shift = self.sample_shift(cosine, lengths)
         log = class_log(logits, labels, cosine, lengths) | self.target_log(cosine.detach())
-        logits, more = self.negatives(logits, labels, cosine, cosine + shift)
         # In place: adding to one column copies neither the logits nor their gradient.
-        shifted = logits.scatter_add_(-1, labels.unsqueeze(-1), (radius * shift).unsqueeze(-1))
-        return self.per_sample(shifted, labels).mean(), {**log, **more}
+        logits.scatter_add_(-1, labels.unsqueeze(-1), (radius * shift).unsqueeze(-1))
+        losses, more = self.entropies(logits, labels, cosine, cosine + shift)
+        return losses.mean(), {**log, **more}
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """r·cosθ, (B, C)."""

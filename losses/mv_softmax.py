@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
-from losses.functional import additive_angle, hard_negatives
+from losses.cross_entropy import HardRule
+from losses.functional import additive_angle
 from losses.heads import CosineHead
 
 
@@ -77,16 +78,28 @@ class MVSoftmax(CosineHead):
         """f under the rule."""
         return self.margin_target(cosine, self.rule)
 
-    def negatives(
+    def entropies(
         self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
     ) -> tuple[Tensor, Log]:
-        """Logits with those above f emphasised; ``easy`` has no say in which they are."""
+        """With the logits above f emphasised; ``easy`` has no say in which they are."""
         scale, t = self.scale.to(logits.dtype), self.t.to(logits.dtype)
-        with torch.no_grad():
-            rule = "none" if self.rule == "easy" else self.rule
-            hard = hard_negatives(logits, labels, scale * self.margin_target(cosine, rule))
-            share = hard.sum() / (len(labels) * (self.num_classes - 1))
-            raise_by = hard.mul_(t)
-        if self.emphasis == "adaptive":
-            logits = logits.mul_(raise_by + 1)
-        return torch.addcmul(logits, raise_by, scale), {"hard_share": share}
+        threshold = scale * self.margin_target(cosine, "none" if self.rule == "easy" else self.rule)
+        rule = HardRule(threshold, EMPHASES[self.emphasis], (scale, t))
+        losses, share = self.per_sample_with_hard(logits, labels, rule)
+        return losses, {"hard_share": share}
+
+
+def add(logits: Tensor, hard: Tensor, scale: Tensor, t: Tensor) -> None:
+    """Make logits l + t·s where ``hard`` is 1, in place; the derivative is 1."""
+    logits.add_(hard.mul_(t * scale))
+
+
+def add_more_to_larger(logits: Tensor, hard: Tensor, scale: Tensor, t: Tensor) -> Tensor:
+    """Make logits l + t·(l + s) where ``hard`` is 1, in place; the derivative. Uses ``hard`` up."""
+    emphasis = hard.mul_(t)
+    derivative = emphasis + 1
+    logits.mul_(derivative).add_(emphasis.mul_(scale))
+    return derivative
+
+
+EMPHASES = {"fixed": add, "adaptive": add_more_to_larger}

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log, Loss
-from losses.functional import cross_entropy, hits, unit_rows
+from losses.cross_entropy import cross_entropy
+from losses.functional import hits, unit_rows
 
 
 class OIM(Loss):
@@ -79,12 +80,13 @@ class OIM(Loss):
         labelled = labels >= 0
         target = torch.where(labelled, labels, torch.zeros_like(labels))
         count = labelled.to(logits.dtype).sum().clamp_min(1)
+        with torch.no_grad():
+            right = torch.where(labelled, hits(own_logits, target), torch.zeros_like(count))
         terms = cross_entropy(logits, target, torch.zeros_like(count))
         loss = torch.where(labelled, terms, torch.zeros_like(terms)).sum() / count
         with torch.no_grad():
             directions, lengths = unit_rows(embeddings)
             angles = (directions * lut[target]).sum(dim=-1).clamp(-1, 1).acos()
-            right = torch.where(labelled, hits(own_logits, target), torch.zeros_like(angles))
             log = {
                 "accuracy": right.sum() / count,
                 "target_angle": torch.where(labelled, angles, torch.zeros_like(angles)).sum()

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from losses.base import Log
 from losses.binary import EXCLUDED, exclude_target
-from losses.functional import log_sum_exp, scaled_cosines, softplus, unit_rows
+from losses.cross_entropy import log_sum_exp
+from losses.functional import scaled_cosines, softplus, unit_rows
 from losses.heads import ClassWeights, class_log
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from losses.binary import BinaryHead, exclude_target
-from losses.functional import angle, softplus, straight_through
+from losses.binary import BinaryHead, Change
+from losses.functional import angle, straight_through
 
 SMALLEST = 1e-30
 """In place of 0 where a logarithm follows."""
@@ -153,21 +151,13 @@ class SphereFace2(BinaryHead):
         radius = (2 * self.scale) ** (1 / self.power) / 2
         return radius.to(dtype)
 
-    def others(self, products: Tensor, labels: Tensor) -> Tensor:
-        """Σ_{j≠y} log(1 + e^(r·n_j + b)), (B,)."""
-        dtype = products.dtype
+    def negatives(self, dtype: torch.dtype) -> tuple[Change, tuple[Tensor, ...]]:
+        """r·n_j + b, as x^t + r·(m - 1) + b with x = k·cosθ + k."""
         offset = self.scale.to(dtype) * (self.other_margin(dtype) - 1) + self.bias.to(dtype)
-        exact = self.gradient == "exact"
-        factor = self.power if exact else self.scale / self.radius(torch.float64)
-        result: Tensor = PowerSoftplus.apply(
-            products.add_(self.radius(dtype)),
-            labels,
-            self.power.to(dtype),
-            offset,
-            factor.to(dtype),
-            exact,
-        )[0]
-        return result
+        radius, power = self.radius(dtype), self.power.to(dtype)
+        if self.gradient == "exact":
+            return raise_to_power, (radius, power, offset)
+        return raise_straight_through, (radius, power, self.scale.to(dtype) / radius, offset)
 
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """λ/r and (1 - λ)/r, times the weight of the loss."""
@@ -176,41 +166,17 @@ class SphereFace2(BinaryHead):
         return positive * factor, (1 - positive) * factor
 
 
-class PowerSoftplus(torch.autograd.Function):
-    """Σ_{j≠y} log(1 + e^(x_j^t + offset)), (B,), of x = k(cosθ + 1) (B, C).
+def raise_to_power(products: Tensor, radius: Tensor, power: Tensor, offset: Tensor) -> Tensor:
+    """Make products k·cosθ logits (k·cosθ + k)^t + offset, in place; the derivative."""
+    x = products.add_(radius).clamp_min_(SMALLEST)
+    slope = x.log().mul_(power - 1).exp_()  # x^(t - 1): a power is the slowest operation here
+    x.mul_(slope).add_(offset)
+    return slope.mul_(power)
 
-    By hand, because autograd would take another power, the slowest of all operations here. The
-    derivative of x^t is factor·x^(t - 1), or if not ``exact`` the factor.
-    """
 
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        base: Tensor, labels: Tensor, power: Tensor, offset: Tensor, factor: Tensor, exact: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The sums; for the gradient the logits and x^(t - 1)."""
-        base = base.clamp_min(SMALLEST)
-        slope = base.log().mul_(power - 1).exp_()
-        logits = exclude_target(base.mul_(slope).add_(offset), labels)
-        sums = softplus(logits).sum(dim=-1)
-        return sums, logits, slope if exact else torch.ones_like(power)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep the logits and the slope."""
-        ctx.save_for_backward(inputs[4], *output[1:])
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        """With respect to x and the offset."""
-        if gradient is None:
-            return (None,) * 6
-        factor, logits, slope = ctx.saved_tensors
-        share = logits.sigmoid()
-        of_offset = (gradient * share.sum(dim=-1)).sum()
-        of_base = share.mul_(slope).mul_((gradient * factor).unsqueeze(-1))
-        return of_base, None, None, of_offset, None, None
+def raise_straight_through(
+    products: Tensor, radius: Tensor, power: Tensor, derivative: Tensor, offset: Tensor
+) -> Tensor:
+    """`raise_to_power` with a given derivative ()."""
+    raise_to_power(products, radius, power, offset)
+    return derivative

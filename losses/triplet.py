@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from losses.functional import counter_uniform, softplus, unit_rows
+from losses.counters import counter_uniform
+from losses.functional import softplus, unit_rows
 from losses.pairs import PairLoss, chord_angle, distances, masked_mean
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from losses.binary import BinaryHead, softplus_of_others
+from losses.binary import BinaryHead, Change
 
 
 class UniFace(BinaryHead):
@@ -68,11 +68,16 @@ class UniFace(BinaryHead):
         """s."""
         return self.scale.to(dtype)
 
-    def others(self, products: Tensor, labels: Tensor) -> Tensor:
-        """Σ_{j≠y} log(1 + e^(s·cosθ_j - b)), (B,)."""
-        return softplus_of_others(products.sub_(self.bias.to(products.dtype)), labels)
+    def negatives(self, dtype: torch.dtype) -> tuple[Change, tuple[Tensor, ...]]:
+        """s·cosθ_j - b."""
+        return add, (-self.bias.to(dtype),)
 
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """1 and λ."""
         negative = self.negative_weight.to(dtype)
         return torch.ones_like(negative), negative
+
+
+def add(products: Tensor, offset: Tensor) -> None:
+    """Make products logits, in place."""
+    products.add_(offset)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses.binary import SoftplusSum, exclude_target
+from losses.binary import exclude_target, softplus_of_others, softplus_sum
 from losses.catalog import CATALOG, resolve
 from losses.schema import Value
+from losses.uniface import add
 from tests.losses.stacks import batch, make
 
 Array = np.ndarray
@@ -171,23 +172,52 @@ def test_target_logit_falls_with_the_angle(hyper: dict[str, Value], scale: float
     assert target[0] > target[-1]
 
 
-def test_sum_of_softplus_is_torchs() -> None:
-    """Values and gradients, also past where e^z overflows, in float32 too."""
-    for dtype, rtol in ((torch.float64, 1e-13), (torch.float32, 1e-6)):
-        z = torch.tensor([[-1e4, -50, -1, 0, 1, 39.9, 40.1, 80, 1e4]], dtype=dtype)
-        mine, torchs = z.clone().requires_grad_(), z.clone().requires_grad_()
-        value = SoftplusSum.apply(mine)
-        expected = torch.logaddexp(torchs, torch.zeros_like(torchs)).sum(dim=-1)
-        torch.testing.assert_close(value, expected, rtol=rtol, atol=0)
-        value.sum().backward()
-        expected.sum().backward()
-        torch.testing.assert_close(mine.grad, torchs.grad, rtol=rtol, atol=1e-30)
+def of_others(vectors: Tensor, weight: Tensor, labels: Tensor, offset: Tensor) -> Tensor:
+    with torch.no_grad():
+        products = vectors @ weight.mT
+    return softplus_of_others(products, vectors, weight, labels, add, (offset,))
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-13), (torch.float32, 1e-6)])
+def test_sum_of_softplus_is_torchs(dtype: torch.dtype, rtol: float) -> None:
+    """Values and gradients, also past where e^z overflows; the own class, 2e4, does not count."""
+    z = torch.tensor([[2e4, -1e4, -50, -1, 0, 1, 39.9, 40.1, 80, 1e4]], dtype=dtype)
+    mine, torchs = z.mT.clone().requires_grad_(), z.clone().requires_grad_()
+    own, zero = torch.tensor([0]), torch.zeros((), dtype=dtype)
+    value = of_others(torch.ones(1, 1, dtype=dtype), mine, own, zero)
+    expected = torch.logaddexp(torchs, torch.zeros_like(torchs))[:, 1:].sum(dim=-1)
+    torch.testing.assert_close(value, expected, rtol=rtol, atol=0)
+    value.sum().backward()
+    expected.sum().backward()
+    assert mine.grad is not None
+    torch.testing.assert_close(mine.grad.mT, torchs.grad, rtol=rtol, atol=1e-30)
+
+
+def test_sum_of_softplus_has_the_gradients_of_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors, weight = (
+        torch.randn(rows, 3, generator=generator, dtype=torch.float64).requires_grad_()
+        for rows in (4, 5)
+    )
+    offset = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 4, 2, 2])
+    assert torch.autograd.gradcheck(
+        lambda *inputs: of_others(*inputs[:2], labels, inputs[2]), (vectors, weight, offset)
+    )
+
+
+def test_there_is_no_second_derivative_to_be_wrong() -> None:
+    weight = torch.ones(2, 1, requires_grad=True)
+    value = of_others(torch.ones(1, 1), weight, torch.tensor([0]), torch.zeros(()))
+    (slope,) = torch.autograd.grad(value.pow(2).sum(), weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
 
 
 def test_excluded_logits_do_not_count() -> None:
     logits = torch.tensor([[3.0, 1.0], [5.0, 2.0]])
     changed = exclude_target(logits.clone(), torch.tensor([0, 1]))
-    assert SoftplusSum.apply(changed).tolist() == pytest.approx(
+    assert softplus_sum(changed).tolist() == pytest.approx(
         [math.log1p(math.e), math.log1p(math.exp(5))]
     )
     assert changed.logsumexp(dim=1).tolist() == [1.0, 5.0]

@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from losses import heads
 from losses.base import Loss
 from losses.build import build
 from losses.catalog import CATALOG, resolve
+from losses.cross_entropy import (
+    HardRule,
+    cross_entropy,
+    cross_entropy_with_hard,
+    hard_negatives,
+)
 from losses.heads import MarginHead
 from losses.schema import Value
 from tests.losses.hard import clamp_slope, hard_cases, has_scale, not_finite, some_classes
@@ -322,16 +329,24 @@ def test_label_smoothing_is_torchs(structure: Structure, smoothing: float, seed:
     name, hyper = structure
     sharp, smooth = (make(name, hyper, label_smoothing=e) for e in (0.0, smoothing))
     embeddings, labels = batch(seed=seed)
-    per_sample = smooth.per_sample
     seen: list[Tensor] = []
 
-    def spy(logits: Tensor, labels: Tensor) -> Tensor:
-        seen.append(logits)
-        return per_sample(logits, labels)
+    def plain(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
+        seen.append(logits.clone())  # the cross-entropy changes its logits
+        return cross_entropy(logits, labels, smoothing)
 
-    smooth.per_sample = spy
-    got = smooth(embeddings, labels) - sharp(embeddings, labels)
-    (logits,) = seen
+    def with_hard(
+        logits: Tensor, labels: Tensor, smoothing: Tensor, rule: HardRule
+    ) -> tuple[Tensor, Tensor]:
+        seen.append(logits.detach().clone())
+        rule.change(seen[-1], hard_negatives(logits, labels, rule.threshold), *rule.numbers)
+        return cross_entropy_with_hard(logits, labels, smoothing, rule)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads, "cross_entropy", plain)
+        patch.setattr(heads, "cross_entropy_with_hard", with_hard)
+        got = smooth(embeddings, labels) - sharp(embeddings, labels)
+    logits = seen[0]
     reference = torch.nn.functional.cross_entropy
     expected = reference(logits, labels, label_smoothing=smoothing) - reference(logits, labels)
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)

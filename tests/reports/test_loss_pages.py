@@ -11,7 +11,9 @@ import yaml
 
 from benchmarks import config as study_config
 from losses import catalog, peers
+from losses.build import build
 from losses.catalog import CATALOG, CatalogError
+from losses.heads import MarginHead
 from reports import loss_curves, loss_pages
 from reports.loss_curves import DEGREES, OTHER, OWN
 from reports.loss_figures import caption, loss_figure, overview
@@ -119,6 +121,18 @@ def test_similarity_curves_are_the_formulas() -> None:
     pull = np.log1p(np.exp(-32 * (curve.x - 0.1)))
     push = 2 * np.log1p(np.exp(32 * (0 + 0.1))) / 3
     np.testing.assert_allclose(curve.value, pull + push, rtol=1e-6)
+
+
+def test_every_margin_on_a_target_logit_has_a_curve() -> None:
+    """Of all heads with a target logit only `norm_softmax` and `adacos` have no margin."""
+    expected = {
+        name
+        for name in CATALOG
+        if isinstance(build(name, num_classes=5, embedding_dim=4), MarginHead)
+        and name not in {"norm_softmax", "adacos"}
+    }
+    found = {name for name in CATALOG if loss_curves.has_target(name)}
+    assert found == expected | {"circle_class", "soft_triple"}
 
 
 def test_the_overview_has_every_margin_loss() -> None:

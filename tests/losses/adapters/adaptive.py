@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from losses.base import Log
 from losses.schema import Value
 from tests.losses.adapters.common import (
     Adapter,
@@ -36,13 +37,14 @@ def observed(
     set_parameters(loss, case, {"W": "weight"})
     prepare(loss)
     seen: list[Tensor] = []
-    per_sample = loss.per_sample
+    entropies = loss.entropies
 
-    def spy(logits: Tensor, labels: Tensor) -> Tensor:
-        seen.append(per_sample(logits, labels))
-        return seen[-1]
+    def spy(*inputs: Tensor) -> tuple[Tensor, Log]:
+        losses, log = entropies(*inputs)
+        seen.append(losses)
+        return losses, log
 
-    loss.per_sample = spy
+    loss.entropies = spy
     value, log = loss.compute(embeddings, labels)
     results = differentiate(value, {"X": embeddings, "W": loss.weight})
     results["per"] = seen[0].detach().numpy()

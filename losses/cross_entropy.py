@@ -1,0 +1,164 @@
+"""Cross-entropy and logsumexp, with their gradients by hand: safe under ``vmap``.
+
+Autograd would walk over several more tables (B, C) than are needed, and on a CPU the way to memory
+takes longer than the arithmetic. So the tables are worked through in blocks of rows, in place, and
+the gradient is made in the same walk as the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from losses.blocks import row_blocks
+from losses.functional import positive
+
+
+class HardRule(NamedTuple):
+    """How a cross-entropy changes the logits of hard negatives.
+
+    Attributes
+    ----------
+    threshold : Tensor (B,)
+        A logit of another class above it is hard.
+    change : function
+        Given rows of logits, the same rows of 1.0 or 0.0 for hard or not, and the ``numbers``:
+        changes the logits in place and returns the derivative of each new one by the old one, or
+        None where it is 1. It may use up the second table. It closes over no tensor.
+    numbers : tuple of Tensor ()
+    """
+
+    threshold: Tensor
+    change: Callable[..., Tensor | None]
+    numbers: tuple[Tensor, ...]
+
+
+def hard_negatives(logits: Tensor, labels: Tensor, threshold: Tensor) -> Tensor:
+    """1.0 where a logit (B, C) of another class is above its sample's threshold (B,), else 0.0.
+
+    In the logits' type, without gradient.
+    """
+    hard = positive(logits.detach() - threshold.detach().unsqueeze(-1))
+    own = labels.unsqueeze(-1)
+    return hard.scatter_add_(-1, own, -hard.gather(-1, own))
+
+
+def _exponentials(logits: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest logit, e^(logit - largest) in place, and its sum; the dimension stays."""
+    largest = logits.amax(dim=dim, keepdim=True)
+    odds = logits.sub_(largest).exp_()
+    return largest, odds, odds.sum(dim=dim, keepdim=True)
+
+
+class _LogSumExp(torch.autograd.Function):
+    """logsumexp, and its derivative in place of the logits."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        largest, odds, total = _exponentials(logits, dim)
+        # An input may not be an output of an autograd function; a view of it may.
+        return (largest + total.log()).squeeze(dim), odds.div_(total).view_as(odds)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.dim = inputs[1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
+        (derivative,) = ctx.saved_tensors
+        return (None if slope is None else derivative * slope.unsqueeze(ctx.dim)), None
+
+
+def log_sum_exp(logits: Tensor, dim: int = -1) -> Tensor:
+    """log Σ e^l over a dimension, where not all are -inf; changes l. Differentiable once."""
+    result: Tensor = _LogSumExp.apply(logits, dim)[0]
+    return result
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Cross-entropies (B,), their derivatives in place of the logits, the number of hard ones."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        logits: Tensor,
+        labels: Tensor,
+        smoothing: Tensor,
+        threshold: Tensor | None,
+        change: Callable[..., Tensor | None] | None,
+        *numbers: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        losses, count = [], logits.new_zeros(())
+        for rows in row_blocks(logits):
+            table, index = logits[rows], labels[rows].unsqueeze(-1)
+            derivative = None
+            if change is not None and threshold is not None:
+                hard = hard_negatives(table, labels[rows], threshold[rows])
+                count = count + hard.sum()
+                derivative = change(table, hard, *numbers)
+            own, mean = table.gather(-1, index), table.mean(dim=-1, keepdim=True)
+            largest, odds, total = _exponentials(table, -1)
+            loss = total.log() + (1 - smoothing) * (largest - own) + smoothing * (largest - mean)
+            losses.append(loss.squeeze(-1))
+            # p_j - e/C - (1 - e)·[j = y]
+            odds.div_(total).sub_(smoothing / table.shape[-1])
+            odds.scatter_add_(-1, index, (smoothing - 1).expand(index.shape))
+            if derivative is not None:
+                odds.mul_(derivative)
+        # An input may not be an output of an autograd function; a view of it may.
+        return torch.cat(losses), logits.view_as(logits), count
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.others = len(inputs) - 1
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        (derivative,) = ctx.saved_tensors
+        gradient = None if slope is None else derivative * slope.unsqueeze(-1)
+        return gradient, *(None,) * ctx.others
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
+    """Cross-entropy of each sample, with label smoothing as a tensor.
+
+    (1 - e)·(-log p_y) + e·mean_j(-log p_j), as `torch.nn.functional.cross_entropy` (Szegedy et al.
+    2016, section 7). Differentiable once, with respect to the logits, which it changes.
+
+    Parameters
+    ----------
+    logits : Tensor (B, C)
+    labels : Tensor (B,), int64, 0..C-1
+    smoothing : Tensor (), in [0, 1)
+
+    Returns
+    -------
+    Tensor (B,)
+    """
+    losses: Tensor = _CrossEntropy.apply(logits, labels, smoothing, None, None)[0]
+    return losses
+
+
+def cross_entropy_with_hard(
+    logits: Tensor, labels: Tensor, smoothing: Tensor, hard: HardRule
+) -> tuple[Tensor, Tensor]:
+    """`cross_entropy` (B,) after a change of the hard negatives, and their number ()."""
+    losses, _, count = _CrossEntropy.apply(
+        logits, labels, smoothing, hard.threshold, hard.change, *hard.numbers
+    )
+    return losses, count
