@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,16 +9,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from losses.base import Log
-from losses.blocks import row_blocks
+from losses.blocks import Change, row_blocks
 from losses.functional import softplus, unit_rows
 from losses.heads import ClassWeights, class_log
 
 EXCLUDED = -1e30
 """Added to a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
-
-
-Change = Callable[..., Tensor | None]
-"""Changes a table in place, given numbers; returns the derivative, or None where it is 1."""
 
 
 def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:
@@ -118,10 +113,8 @@ def softplus_of_others(
     vectors : Tensor (B, D)
     weight : Tensor (C, D)
     labels : Tensor (B,)
-    change : function
-        Makes rows of the products logits z in place, given the ``numbers``, the last of which it
-        adds; returns the derivative of z by the product, or None where it is 1. It closes over no
-        tensor.
+    change : Change
+        Makes products logits z, given the ``numbers``, the last of which it adds.
     numbers : tuple of Tensor ()
         Only the last gets a gradient.
     """

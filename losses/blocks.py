@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
+
+Change = Callable[..., Tensor | None]
+"""Changes a block of a table in place; returns the derivative of each new number by the old one, or
+None where it is 1.
+
+It takes the block, others of its shape, and numbers (); it may close over no tensor, because
+``vmap`` would not find it there.
+"""
 
 BLOCK = 2**18
 """Numbers that a processor's cache holds together with what is made of them."""

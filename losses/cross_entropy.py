@@ -7,14 +7,13 @@ the gradient is made in the same walk as the value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from losses.blocks import row_blocks
+from losses.blocks import Change, row_blocks
 from losses.functional import positive
 
 
@@ -25,15 +24,13 @@ class HardRule(NamedTuple):
     ----------
     threshold : Tensor (B,)
         A logit of another class above it is hard.
-    change : function
-        Given rows of logits, the same rows of 1.0 or 0.0 for hard or not, and the ``numbers``:
-        changes the logits in place and returns the derivative of each new one by the old one, or
-        None where it is 1. It may use up the second table. It closes over no tensor.
+    change : Change
+        Takes logits, 1.0 or 0.0 for hard or not, which it may use up, and the ``numbers``.
     numbers : tuple of Tensor ()
     """
 
     threshold: Tensor
-    change: Callable[..., Tensor | None]
+    change: Change
     numbers: tuple[Tensor, ...]
 
 
@@ -96,7 +93,7 @@ class _CrossEntropy(torch.autograd.Function):
         labels: Tensor,
         smoothing: Tensor,
         threshold: Tensor | None,
-        change: Callable[..., Tensor | None] | None,
+        change: Change | None,
         *numbers: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         losses, count = [], logits.new_zeros(())

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from losses.binary import BinaryHead, Change
+from losses.binary import BinaryHead
+from losses.blocks import Change
 from losses.functional import angle, straight_through
 
 SMALLEST = 1e-30

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from losses.binary import BinaryHead, Change
+from losses.binary import BinaryHead
+from losses.blocks import Change
 
 
 class UniFace(BinaryHead):
