@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import Judged, Outcome, embedding_problem
+from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
 
 BLOCK_SCORES = 2**22  # scores held at a time: 32 MB
 
@@ -45,15 +43,15 @@ def nearest_class_mean(
     return classes[nearest]
 
 
-def closed_set(judged: Judged, part: str, fars: Sequence[float]) -> Outcome:
-    """Shares of the images of `part` that are given their own class, in [0, 1].
+def closed_set(judged: Judged, side: str, settings: Settings) -> Outcome:
+    """Shares of the known images of `side` that are given their own class, in [0, 1].
 
     ``closed_set/top1``: by the classifier's own scores, without margin; ties as the run resolved
     them when it wrote its best classes. ``closed_set/ncm_top1``: by the nearest class mean of the
     training embeddings, which every loss has.
     """
-    del fars  # has no operating points
-    rows, train = judged.rows(part), judged.rows("train")
+    del settings  # has no operating points
+    rows, train = judged.rows(f"known_{side}"), judged.rows("train")
     labels = judged.labels[rows]
     outcome = Outcome()
 

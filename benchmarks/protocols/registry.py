@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
 
 from benchmarks.protocols.closed_set import closed_set
-from benchmarks.protocols.judged import Judged, Outcome, ProtocolError
+from benchmarks.protocols.judged import SIDES, Judged, Outcome, ProtocolError, Settings
 from benchmarks.protocols.retrieval import retrieval
 from benchmarks.protocols.verification import verification
 
@@ -21,16 +21,17 @@ class Protocol:
     Attributes
     ----------
     name : as in study files; its metrics and curves begin with ``name/``.
-    classes : "known" or "unknown": whose held-out images it judges.
-    function : ``(judged, part, fars) -> Outcome``; `part` is ``<classes>_validation`` or
-        ``<classes>_test``, `fars` are the false accept rates of the study (for protocols with
-        operating points).
+    worlds : "known", "unknown" or both: whose held-out images it judges.
+    function : ``(judged, side, settings) -> Outcome``; `side` is "test" or "validation", so that the images are those
+        of the parts ``<world>_<side>``.
+    version : raised whenever the meaning of one of its numbers changes.
     meaning : one line for readers.
     """
 
     name: str
-    classes: str
-    function: Callable[[Judged, str, Sequence[float]], Outcome]
+    worlds: tuple[str, ...]
+    function: Callable[[Judged, str, Settings], Outcome]
+    version: int
     meaning: str
 
 
@@ -39,20 +40,23 @@ PROTOCOLS: dict[str, Protocol] = {
     for row in (
         Protocol(
             "closed_set",
-            "known",
+            ("known",),
             closed_set,
+            2,
             "Which known class is this image of? By the classifier and by the nearest class mean.",
         ),
         Protocol(
             "verification",
-            "unknown",
+            ("unknown",),
             verification,
+            2,
             "Are two images of one class? All pairs of images of classes never seen in training.",
         ),
         Protocol(
             "retrieval",
-            "unknown",
+            ("unknown",),
             retrieval,
+            2,
             "Is the nearest other image of the same class? Classes never seen in training.",
         ),
     )
@@ -60,40 +64,48 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def judge(
-    run: Judged, protocols: Sequence[str], fars: Sequence[float]
-) -> tuple[dict[str, float | None], dict[str, str], dict[str, np.ndarray]]:
-    """Judge one run by `protocols` (keys of ``PROTOCOLS``) at the false accept rates `fars`.
+    run: Judged, protocols: Sequence[str], settings: Settings, sides: Sequence[str] = SIDES
+) -> Outcome:
+    """Judge one run by `protocols` (keys of ``PROTOCOLS``).
+
+    Parameters
+    ----------
+    sides : "test", "validation" or both.
 
     Returns
     -------
-    metrics : value by name, None where not defined; test images under the plain name, validation
-        images under ``validation/<name>`` where the split has any.
-    notes : for every None its reason.
-    curves : arrays named ``<test|validation>/<protocol>/<curve>``.
+    One outcome. Test metrics, notes, replicates and left-out values stand under the plain name, those of
+    validation under ``validation/<name>`` where the split has such images (there without replicates: nothing is
+    claimed of them); curves under ``test/<name>`` and ``validation/<name>``.
 
     Raises
     ------
-    ProtocolError : unknown protocol, or a rate outside [0, 1].
+    ProtocolError : an unknown protocol or side.
     """
     for name in protocols:
         if name not in PROTOCOLS:
             close = get_close_matches(name, PROTOCOLS, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ProtocolError(f"unknown protocol {name!r}; allowed: {', '.join(PROTOCOLS)}{hint}")
-    for far in fars:
-        if not 0.0 <= far <= 1.0:
-            raise ProtocolError(f"false accept rate {far}: must be in [0, 1]")
-    metrics: dict[str, float | None] = {}
-    notes: dict[str, str] = {}
-    curves: dict[str, np.ndarray] = {}
+    for side in sides:
+        if side not in SIDES:
+            raise ProtocolError(f"unknown side {side!r}; allowed: {', '.join(SIDES)}")
+    verdict = Outcome()
+    if "test" in sides:
+        for world in sorted({world for name in protocols for world in PROTOCOLS[name].worlds}):
+            verdict.identities[world] = np.unique(run.labels[run.rows(f"{world}_test")])
     for name in protocols:
         row = PROTOCOLS[name]
-        for side, prefix in (("test", ""), ("validation", "validation/")):
-            part = f"{row.classes}_{side}"
-            if side == "validation" and len(run.rows(part)) == 0:
+        for side in sides:
+            if side == "test":
+                outcome, prefix = row.function(run, side, settings), ""
+            elif all(len(run.rows(f"{world}_{side}")) for world in row.worlds):
+                outcome = row.function(run, side, replace(settings, resamples=0))
+                prefix = "validation/"
+            else:
                 continue
-            outcome = row.function(run, part, fars)
-            metrics.update({prefix + key: value for key, value in outcome.metrics.items()})
-            notes.update({prefix + key: note for key, note in outcome.notes.items()})
-            curves.update({f"{side}/{key}": curve for key, curve in outcome.curves.items()})
-    return metrics, notes, curves
+            for kind in ("metrics", "notes", "replicates", "left_out"):
+                found = getattr(outcome, kind)
+                getattr(verdict, kind).update({prefix + key: item for key, item in found.items()})
+            verdict.curves.update({f"{side}/{key}": item for key, item in outcome.curves.items()})
+    return verdict

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from benchmarks.protocols.cosine import cosine_levels, unit_rows
-from benchmarks.protocols.judged import Judged, Outcome, ProtocolError, embedding_problem
+from benchmarks.protocols.judged import Judged, Outcome, ProtocolError, Settings, embedding_problem
 
 BLOCK_SCORES = 2**21  # scores held at a time: 8 MB
 
@@ -52,15 +50,15 @@ def nearest_other(embeddings: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def retrieval(judged: Judged, part: str, fars: Sequence[float]) -> Outcome:
-    """Recall@1 among the images of `part`, by cosine.
+def retrieval(judged: Judged, side: str, settings: Settings) -> Outcome:
+    """Recall@1 among the unknown images of `side`, by cosine.
 
     A query is removed from its own list; an image that is alone in its class is left out as a query
     and counted in ``retrieval/left_out`` (it remains a reference); ``retrieval/queries`` are those
     that count.
     """
-    del fars  # has no operating points
-    rows = judged.rows(part)
+    del settings  # has no operating points
+    rows = judged.rows(f"unknown_{side}")
     embeddings, labels = judged.embeddings[rows], judged.labels[rows]
     outcome = Outcome()
     left_out = int((~_has_relevant(labels, labels, same_set=True)).sum())

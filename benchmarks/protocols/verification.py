@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from benchmarks.protocols.judged import Judged, Outcome, embedding_problem
+from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
 from benchmarks.protocols.pairs import pair_counts, pair_roc
 from benchmarks.protocols.roc import Roc, auc, eer, tar_at_far, thin
 
@@ -23,8 +21,8 @@ def far_text(far: float) -> str:
     return text
 
 
-def verification(judged: Judged, part: str, fars: Sequence[float]) -> Outcome:
-    """All pairs of the images of `part`: AUC, EER and TAR at the given FARs.
+def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
+    """All pairs of the unknown images of `side`: AUC, EER and TAR at the given FARs.
 
     The score is the cosine, on the grid of ``benchmarks.protocols.cosine``. ``achieved_far`` is the
     FAR at the threshold behind ``tar_at_far``. A TAR is refused where FAR × impostor pairs < 10.
@@ -33,7 +31,7 @@ def verification(judged: Judged, part: str, fars: Sequence[float]) -> Outcome:
     of [-1, 1], ``score_edges`` (201,), ``genuine_histogram`` and ``impostor_histogram`` (200,) in
     pairs.
     """
-    rows = judged.rows(part)
+    rows = judged.rows(f"unknown_{side}")
     embeddings, labels = judged.embeddings[rows], judged.labels[rows]
     outcome = Outcome()
     genuine, impostor = pair_counts(labels)
@@ -44,13 +42,13 @@ def verification(judged: Judged, part: str, fars: Sequence[float]) -> Outcome:
         problem = f"there are no {'impostor' if genuine else 'genuine'} pairs"
     if problem is not None:
         names = ["verification/auc", "verification/eer"]
-        outcome.refuse(names + [name for far in fars for name in _rate_names(far)], problem)
+        outcome.refuse(names + [name for far in settings.fars for name in _rate_names(far)], problem)
         return outcome
 
     curve = pair_roc(embeddings, labels)
     outcome.metrics["verification/auc"] = auc(curve)
     outcome.metrics["verification/eer"] = eer(curve)
-    for far in fars:
+    for far in settings.fars:
         tar_name, achieved_name = _rate_names(far)
         if far * impostor < MIN_EXPECTED_IMPOSTORS:
             reason = (

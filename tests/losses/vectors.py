@@ -65,6 +65,18 @@ class Case:
             error, relative = np.where(compared, error, 0.0), np.where(compared, relative, 0.0)
         return float(error.max(initial=0.0)), float(relative.max(initial=0.0))
 
+    def errors_nan(self, key: str, got: object) -> float:
+        """Largest error as a multiple of the tolerance, in float64; an expected nan wants a nan or None."""
+        expected = np.asarray(self.expected(key), dtype=float)
+        values = np.asarray(got, dtype=float)  # None becomes nan
+        assert values.size == expected.size, f"{self.name}: {key} has shape {values.shape}"
+        values = values.reshape(expected.shape)
+        same = (values == expected) | (np.isnan(values) & np.isnan(expected))
+        with np.errstate(invalid="ignore"):
+            error = np.where(same, 0.0, np.abs(values - expected))
+        error = np.where(np.isnan(error), np.inf, error)
+        return float((error / self.tolerance(key, "float64")).max(initial=0.0))
+
     def assert_equal(self, key: str, got: np.ndarray, dtype: str = "float64") -> None:
         """Finite everywhere, and within the tolerance where the case compares."""
         assert np.isfinite(got).all(), f"{self.name}: {key} is not finite"

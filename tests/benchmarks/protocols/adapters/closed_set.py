@@ -1,0 +1,5 @@
+"""Adapters of the metric vectors: closed_set."""
+
+PROTOCOL = "closed_set"
+
+ADAPTERS = {}

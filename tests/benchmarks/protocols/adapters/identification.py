@@ -1,0 +1,5 @@
+"""Adapters of the metric vectors: identification."""
+
+PROTOCOL = "identification"
+
+ADAPTERS = {}

@@ -1,0 +1,5 @@
+"""Adapters of the metric vectors: kfold."""
+
+PROTOCOL = "verification"
+
+ADAPTERS = {}

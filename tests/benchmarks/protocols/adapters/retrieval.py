@@ -1,0 +1,5 @@
+"""Adapters of the metric vectors: retrieval."""
+
+PROTOCOL = "retrieval"
+
+ADAPTERS = {}

@@ -1,0 +1,5 @@
+"""Adapters of the metric vectors: verification."""
+
+PROTOCOL = "verification"
+
+ADAPTERS = {}
