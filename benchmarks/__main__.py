@@ -143,7 +143,9 @@ def evaluate(options: argparse.Namespace) -> None:
     judged = {}
     for experiment in tqdm(members, desc="judging", unit="run", mininterval=5):
         try:
-            folder = evaluate_run(store, experiment.id, study.evaluation, study.config["evaluate"], study.device)
+            folder = evaluate_run(
+                store, experiment.id, study.evaluation, study.config["evaluate"], study.device
+            )
         except ProtocolError as error:
             raise TrainingError(
                 f"{error}; delete {store.folder(experiment.id)} to train it again"

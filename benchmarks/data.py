@@ -40,9 +40,8 @@ def load_images(experiment: Experiment, results: Path) -> ImageSet:
 def split_of(experiment: Experiment, image_set: ImageSet) -> Split:
     """The split of an experiment: its own seed's, or the study's fixed one (``split.seed``)."""
     spec, seed = _spec(experiment), experiment.split["seed"]
-    return make_split(
-        image_set, spec, rng("split", experiment.seed if seed == "experiment" else seed)
-    )
+    drawn = experiment.seed if seed == "experiment" else seed
+    return make_split(image_set, spec, rng("split", drawn), division=drawn)
 
 
 def _spec(experiment: Experiment) -> SplitSpec:
@@ -125,6 +124,13 @@ class TrainingData:
 
     def _pixels(self, index: Tensor) -> Tensor:
         return self.images[index].float().div_(255)
+
+    def training_sample(self, seed: int, count: int) -> tuple[Tensor, Tensor]:
+        """Up to `count` training images of a seed, evenly spaced: (b, C, H, W) in [0, 1], and their labels (b,)."""
+        train = self.splits[seed].train
+        chosen = np.linspace(0, len(train) - 1, min(count, len(train))).astype(np.int64)
+        images = self._pixels(torch.from_numpy(train[chosen]).to(self.device)).to(self.dtype)
+        return images, torch.from_numpy(self.labels[seed][chosen]).to(self.device)
 
     def all_images(self, batch_size: int = 512) -> Iterator[Tensor]:
         """Every image of the data set in order, not augmented: (b, C, H, W) in [0, 1]."""

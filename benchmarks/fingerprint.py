@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What decides the numbers of a trained model, the loss itself apart. Loaders are covered by the data's checksum.
 ENGINE = (
+    "benchmarks/angles.py",
     "benchmarks/backbones.py",
     "benchmarks/data.py",
     "benchmarks/history.py",

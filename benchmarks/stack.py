@@ -114,7 +114,8 @@ class Stack:
         self.stream_of = torch.tensor(
             [self.streams.index(item.stream) for item in self.experiments], device=device
         )
-        self.groups = list(self._groups(num_classes, options["embedding_dim"]))
+        self.class_shape = (num_classes, options["embedding_dim"])
+        self.groups = list(self._groups(*self.class_shape))
         self.optimizer = self._optimizer()
         self._check_reached()
 
@@ -265,6 +266,19 @@ class Stack:
                     zip(range(group.members.start, group.members.stop), found, strict=True)
                 )
         return scores
+
+    def class_weights(self) -> list[Tensor | None]:
+        """Each member's class weights (C, D) in the space of the judged embeddings; None where it has none such.
+
+        Several centers a class, or a neck between embeddings and classifier, leave nothing to compare.
+        """
+        weights: list[Tensor | None] = []
+        for group in self.groups:
+            count = group.members.stop - group.members.start
+            tables = [group.stacked.parameters[name].detach() for name in group.class_parameters]
+            tables = [table for table in tables if table.shape[1:] == self.class_shape]
+            weights += list(tables[0]) if tables and not group.represents else [None] * count
+        return weights
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint needs to go on exactly."""

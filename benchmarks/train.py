@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.angles import angle_histograms, watched_epochs
 from benchmarks.checkpoint import Checkpoints
 from benchmarks.data import TrainingData, load_images
 from benchmarks.errors import TrainingError
@@ -42,6 +43,7 @@ class Progress:
     history: list[list[Row]]  # by member
     diverged: list[int]  # by member, the epoch it was found at; 0 for none
     unmoved: list[int]  # by member, the epoch that left its class weights as they began; 0 for none
+    angles: list[list[Any]]  # by watched epoch: that epoch, and `angle_histograms` of it
 
     def stopped(self, index: int) -> int:
         """The epoch after which a member is given up; 0 for none."""
@@ -189,6 +191,8 @@ def _train(
             progress.seconds += time.perf_counter() - start
             progress.epoch = epoch
             _record(progress, stack, rows)
+            if epoch in watched_epochs(recipe["epochs"]):
+                progress.angles.append([epoch, angle_histograms(stack, data)])
             saved.save(
                 {
                     "state": stack.state(),
@@ -205,7 +209,7 @@ def _restore(stack: Stack, saved: Checkpoints, device: torch.device) -> Progress
     members = [item.id for item in stack.experiments]
     checkpoint = saved.load(device)
     if checkpoint is None or checkpoint["members"] != members:
-        return Progress(0, 0.0, [[] for _ in members], [0] * len(members), [0] * len(members))
+        return Progress(0, 0.0, [[] for _ in members], [0] * len(members), [0] * len(members), [])
     stack.restore(checkpoint["state"])
     progress = Progress(**checkpoint["progress"])
     log.info("going on after epoch %d", progress.epoch)
@@ -253,6 +257,8 @@ def _write_runs(
     stack: Stack, data: TrainingData, progress: Progress, store: RunStore, device: torch.device
 ) -> None:
     embeddings, extras = _embed_all(stack, data)
+    embeddings = embeddings.astype(stack.recipe["embeddings"])
+    weights = stack.class_weights()
     stack_id = content_hash(sorted({item.id for item in stack.experiments}), 12)
     images = data.steps_per_epoch * stack.recipe["batch_size"]
     members = len({item.id for item in stack.experiments})  # a twin is no second experiment
@@ -278,17 +284,33 @@ def _write_runs(
                 "part": split.part(len(data.class_ids)),
                 "known_classes": split.known_classes,
                 **extras.get(index, {}),
+                **_angles(progress, index),
             }
+            weight = weights[index]
+            if weight is not None:
+                arrays["class_weights"] = weight.float().cpu().numpy()
             tensors = {name: tensor.numpy() for name, tensor in stack.member_state(index).items()}
             record = RunRecord(status, reason, progress.history[index], facts, arrays, tensors)
         store.write(experiment, record)
+
+
+def _angles(progress: Progress, index: int) -> dict[str, np.ndarray]:
+    """The angles over training as they are stored; empty for a member without class weights."""
+    kept = [(epoch, found[index]) for epoch, found in progress.angles if found[index] is not None]
+    if not kept:
+        return {}
+    return {
+        "angle_epochs": np.array([epoch for epoch, _ in kept], dtype=np.int32),
+        "target_angles": np.array([counts[0] for _, counts in kept], dtype=np.int32),
+        "other_angles": np.array([counts[1] for _, counts in kept], dtype=np.int32),
+    }
 
 
 def _verdict(progress: Progress, index: int, embeddings: np.ndarray) -> tuple[str, str | None]:
     if progress.diverged[index]:
         return "diverged", f"parameters are not finite after epoch {progress.diverged[index]}"
     if not np.isfinite(embeddings).all():
-        return "diverged", "embeddings are not finite at the end of training"
+        return "diverged", f"embeddings are not finite in {embeddings.dtype} at the end of training"
     if progress.unmoved[index]:
         return (
             "failed",

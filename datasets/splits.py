@@ -24,6 +24,15 @@ PART_CODES = {
     "unknown_test": 4,
 }
 
+SIX_FOUR = (
+    (2, 4, 5, 9, 8, 3),
+    (3, 2, 6, 9, 4, 0),
+    (5, 8, 3, 2, 4, 6),
+    (3, 7, 8, 4, 0, 5),
+    (6, 3, 4, 9, 8, 2),
+)
+"""Known classes of the five published divisions of ten classes into 6 known and 4 unknown (Vaze et al. 2022)."""
+
 MIN_CLASSES = 2  # a classifier needs two classes, and so does a verification of unknown ones
 
 
@@ -33,19 +42,20 @@ class SplitSpec:
 
     Attributes
     ----------
-    classes : "random" or "given"
+    classes : "random", "given" or "six_four"
         Random: unknown classes are drawn. Given: the data set's own parts decide; a class with
         training images is known, one without is unknown to validation or, with test images alone,
-        to test.
+        to test. Six_four: the classic division of ten classes in open-set recognition, one of
+        `SIX_FOUR`; the four unknown ones are for test.
     images : "random", "listed" or "given"
         Which images of a known class are held out: drawn; the last in listing order (test at the
         very end, validation before it); or those that the data set itself puts into its parts.
     unknown_validation : float
-        Classes drawn as unknown to validation: of all classes, or with ``classes="given"`` of the
-        known side, in addition to those that the data set gives.
+        Classes drawn as unknown to validation: of all classes, or unless ``classes`` is random of
+        the known side, in addition to those that the data set gives.
     unknown_test : float or None
-        Classes drawn as unknown to test. None: a quarter, or with ``classes="given"`` those given;
-        it is then an error to ask for a number as well.
+        Classes drawn as unknown to test. None: a quarter, or unless ``classes`` is random those
+        given; it is then an error to ask for a number as well.
     known_validation : float
         Images of each known class held out for validation; with ``images="given"`` drawn from its
         training images, in addition to those that the data set gives.
@@ -68,7 +78,7 @@ class SplitSpec:
     known_test: float | None = None
 
     def __post_init__(self) -> None:
-        _choice("classes", self.classes, ("random", "given"))
+        _choice("classes", self.classes, ("random", "given", "six_four"))
         _choice("images", self.images, ("random", "listed", "given"))
         # Resolved here, so that equal splits are equal specs.
         test_classes = _resolved("unknown_test", self.unknown_test, self.classes, 0.25)
@@ -104,10 +114,12 @@ class Split:
         return codes
 
 
-def make_split(image_set: ImageSet, spec: SplitSpec, rng: np.random.Generator) -> Split:
+def make_split(
+    image_set: ImageSet, spec: SplitSpec, rng: np.random.Generator, division: int = 0
+) -> Split:
     """Divide `image_set` as `spec` says.
 
-    The draws of classes and of images do not depend on the amounts asked for: with one seed, a
+    `division` picks one of `SIX_FOUR` (its rest by 5). The draws of classes and of images do not depend on the amounts asked for: with one seed, a
     larger test set contains the smaller one.
 
     Raises
@@ -122,17 +134,20 @@ def make_split(image_set: ImageSet, spec: SplitSpec, rng: np.random.Generator) -
     class_order = rng.permutation(len(image_set.class_names))
     image_order = rng.random(len(labels))
 
-    roles = _class_roles(image_set, spec, class_order)
+    roles = _class_roles(image_set, spec, class_order, division)
     role = roles[labels]
     known = np.flatnonzero(role == TRAIN)
     held = _held_out(labels[known], parts[known], spec, image_order[known])
+    unknown = role == TEST
+    if spec.classes == "six_four" and spec.images == "given":
+        unknown &= parts == TEST  # as published: no training image is ever judged
     return _checked(
         {
             "train": known[held == TRAIN],
             "known_validation": known[held == VALIDATION],
             "known_test": known[held == TEST],
             "unknown_validation": np.flatnonzero(role == VALIDATION),
-            "unknown_test": np.flatnonzero(role == TEST),
+            "unknown_test": np.flatnonzero(unknown),
         },
         np.flatnonzero(roles == TRAIN),
         labels,
@@ -149,7 +164,9 @@ def class_counts(spec: SplitSpec, description: Description) -> tuple[int, int, i
     """
     given = description.given_classes
     _parts_given(spec, given is not None)
-    if spec.classes == "random" or given is None:
+    if spec.classes == "six_four":
+        given = _tally(_six_four(description.classes, 0))
+    elif spec.classes == "random" or given is None:
         given = (description.classes, 0, 0)
     return _divided(spec, given)
 
@@ -171,9 +188,11 @@ def nominal_train_images(image_set: ImageSet, spec: SplitSpec) -> int:
     return int(known * train.sum() // len(train))
 
 
-def _class_roles(image_set: ImageSet, spec: SplitSpec, order: np.ndarray) -> np.ndarray:
+def _class_roles(
+    image_set: ImageSet, spec: SplitSpec, order: np.ndarray, division: int
+) -> np.ndarray:
     """Role of each class, (classes,): TRAIN for known, VALIDATION and TEST for unknown."""
-    roles = _roles_before_drawing(image_set, spec)
+    roles = _roles_before_drawing(image_set, spec, division)
     given = _tally(roles)
     _, validation, test = _divided(spec, given)
     free = order[roles[order] == TRAIN]
@@ -183,12 +202,24 @@ def _class_roles(image_set: ImageSet, spec: SplitSpec, order: np.ndarray) -> np.
     return roles
 
 
-def _roles_before_drawing(image_set: ImageSet, spec: SplitSpec) -> np.ndarray:
-    """All known, or as the data set gives them, (classes,)."""
+def _roles_before_drawing(image_set: ImageSet, spec: SplitSpec, division: int = 0) -> np.ndarray:
+    """All known, or as the data set or the division gives them, (classes,)."""
     classes = len(image_set.class_names)
     if spec.classes == "random":
         return np.full(classes, TRAIN, dtype=np.int8)
+    if spec.classes == "six_four":
+        return _six_four(classes, division)
     return first_parts(image_set.labels, image_set.parts, classes)
+
+
+def _six_four(classes: int, division: int) -> np.ndarray:
+    if classes != 10:
+        raise DataError(
+            f"classes: 'six_four' divides ten classes, this data set has {classes}; use 'random'"
+        )
+    roles = np.full(classes, TEST, dtype=np.int8)
+    roles[list(SIX_FOUR[division % len(SIX_FOUR)])] = TRAIN
+    return roles
 
 
 def _tally(roles: np.ndarray) -> tuple[int, int, int]:
@@ -298,12 +329,10 @@ def _choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _resolved(key: str, value: float | None, rule: str, default: float) -> float:
-    if rule != "given":
+    if rule == "random" or rule == "listed":
         return default if value is None else value
     if value:
-        raise DataError(
-            f"{key}: {value} cannot be asked for where the data set's split is given; use 0"
-        )
+        raise DataError(f"{key}: {value} cannot be asked for where the split is {rule}; use 0")
     return 0.0
 
 

@@ -42,7 +42,9 @@ def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
         problem = f"there are no {'impostor' if genuine else 'genuine'} pairs"
     if problem is not None:
         names = ["verification/auc", "verification/eer"]
-        outcome.refuse(names + [name for far in settings.fars for name in _rate_names(far)], problem)
+        outcome.refuse(
+            names + [name for far in settings.fars for name in _rate_names(far)], problem
+        )
         return outcome
 
     curve = pair_roc(embeddings, labels)
