@@ -45,7 +45,7 @@ def angle_histograms(stack: Stack, data: TrainingData) -> list[tuple[list[int], 
         if not members:
             continue
         images, labels = data.training_sample(seed, max(1, min(SAMPLE, TABLE // data.num_classes)))
-        embeddings = stack.embed(images)
+        embeddings = stack.judged(stack.embed(images))
         for index in members:
             weight = weights[index]
             assert weight is not None

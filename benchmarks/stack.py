@@ -270,14 +270,14 @@ class Stack:
     def class_weights(self) -> list[Tensor | None]:
         """Each member's class weights (C, D) in the space of the judged embeddings; None where it has none such.
 
-        Several centers a class, or a neck between embeddings and classifier, leave nothing to compare.
+        Several centers a class have no one direction. Behind a neck weights and judged embeddings are of one space.
         """
         weights: list[Tensor | None] = []
         for group in self.groups:
             count = group.members.stop - group.members.start
             tables = [group.stacked.parameters[name].detach() for name in group.class_parameters]
             tables = [table for table in tables if table.shape[1:] == self.class_shape]
-            weights += list(tables[0]) if tables and not group.represents else [None] * count
+            weights += list(tables[0]) if tables else [None] * count
         return weights
 
     def state(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from datasets.image_set import TEST, TRAIN, VALIDATION, ImageSet, from_arrays
 from datasets.registry import Description
 from datasets.splits import (
     PART_CODES,
+    SIX_FOUR,
     SplitSpec,
     class_counts,
     make_split,
@@ -200,6 +201,23 @@ def test_given_where_every_class_is_in_every_part_means_all_known():
     assert nominal_train_images(data, spec) == len(split.train) == 10
 
 
+@pytest.mark.parametrize("division", range(6))
+def test_the_published_divisions_into_six_and_four(division):
+    data = image_set([5] * 10, [TRAIN, TRAIN, TRAIN, TRAIN, TEST] * 10)
+    spec = SplitSpec(classes="six_four", images="given", unknown_validation=0)
+    split = make_split(data, spec, rng(), division)
+    known = SIX_FOUR[division % 5]
+    assert split.known_classes.tolist() == sorted(known)
+    assert set(data.labels[split.unknown_test].tolist()) == set(range(10)) - set(known)
+    # As published, unknown images too come from the set's own test part.
+    assert (data.parts[split.unknown_test] == TEST).all()
+    assert len(split.train) == 24
+    assert len(split.unknown_test) == 4
+    assert class_counts(spec, description(data, (10, 0, 0))) == (6, 0, 4)
+    drawn = make_split(data, SplitSpec(classes="six_four", unknown_validation=0), rng(), division)
+    assert len(drawn.unknown_test) == 20
+
+
 @pytest.mark.parametrize("images", ["random", "listed"])
 def test_nominal_train_images_is_the_mean_over_draws(images):
     sizes = [3, 5, 8, 20, 20, 7, 9, 11]
@@ -223,6 +241,7 @@ def test_nominal_train_images_is_the_mean_over_draws(images):
         ({"unknown_validation": "3"}, "unknown_validation"),
         ({"classes": "given", "unknown_test": 0.25}, "unknown_test"),
         ({"images": "given", "known_test": 2}, "known_test"),
+        ({"classes": "six_four", "unknown_test": 4}, "unknown_test"),
     ],
 )
 def test_bad_specs_name_the_key(arguments, word):
@@ -245,6 +264,15 @@ def test_impossible_splits_are_refused_by_plan_and_data_alike(spec, reason):
     with pytest.raises(DataError, match=reason):
         class_counts(spec, description(data))
     with pytest.raises(DataError, match=reason):
+        make_split(data, spec, rng())
+
+
+def test_six_four_needs_ten_classes():
+    data = image_set([5] * 9)
+    spec = SplitSpec(classes="six_four", unknown_validation=0)
+    with pytest.raises(DataError, match="this data set has 9"):
+        class_counts(spec, description(data))
+    with pytest.raises(DataError, match="this data set has 9"):
         make_split(data, spec, rng())
 
 
