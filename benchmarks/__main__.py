@@ -5,6 +5,8 @@ python -m benchmarks data --plan results/smoke/plan.json
 python -m benchmarks train --plan results/smoke/plan.json
 python -m benchmarks evaluate --plan results/smoke/plan.json
 python -m benchmarks track --plan results/smoke/plan.json
+
+python -m benchmarks judge embeddings.npz                # the verdict on embeddings made anywhere
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import judge_command
 from benchmarks.errors import ConfigError, TrainingError
 from benchmarks.files import write_json
 from benchmarks.store import RunStore
@@ -211,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, command: Any, **extra: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         sub.set_defaults(command=command)
-        if name not in ("plan", "where"):
+        if name not in ("plan", "where", "judge"):
             sub.add_argument("--plan", type=Path, required=True, help="results/<study>/plan.json")
         return sub
 
@@ -242,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
         help="report folder whose page, tables and figures go to the study's parent run",
     )
     sub.add_argument("--done", type=Path, help="file to write when done")
+    judge_command.add_arguments(add("judge", judge_command.judge))
     return parser
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from reports.across import write_across
 from reports.collect import collect, write_results
 from reports.errors import ReportError
 from reports.figures import draw_all, redraw
@@ -16,6 +17,7 @@ from reports.page import write_page
 from reports.render import write_table
 from reports.selection import select
 from reports.tables import all_tables
+from reports.verdict import write_verdict_page
 
 log = logging.getLogger("reports")
 
@@ -31,7 +33,9 @@ _EXAMPLES = """\
 examples:
   python -m reports --plan results/toy/plan.json --runs results/runs --out results/toy/report
   python -m reports --plan ... --runs ... --out ... --only tables
-  python -m reports --redraw results/toy/report/figures"""
+  python -m reports --redraw results/toy/report/figures
+  python -m reports --verdict embeddings.verdict
+  python -m reports --across results/a results/b --metric verification/eer --out results/across"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,13 +62,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="draw the figures of this folder again from their CSVs; nothing else",
     )
+    parser.add_argument(
+        "--verdict",
+        type=Path,
+        metavar="DIR",
+        help="make the page of a verdict (python -m benchmarks judge); nothing else",
+    )
+    parser.add_argument(
+        "--across",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders of studies on several data sets: a table of losses by data set with mean ranks "
+        "in OUT; nothing else (RUNS: the folder runs beside each, unless given)",
+    )
+    parser.add_argument(
+        "--metric", default="verification/eer", help="of --across (default: %(default)s)"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)  # this command, not the libraries that it uses
-    if given.redraw is None and None in (given.plan, given.runs, given.out):
-        parser.error("--plan, --runs and --out are needed (or --redraw alone)")
+    if given.across is not None and given.out is None:
+        parser.error("--across needs --out")
+    if (
+        given.redraw is None
+        and given.verdict is None
+        and given.across is None
+        and None in (given.plan, given.runs, given.out)
+    ):
+        parser.error("--plan, --runs and --out are needed (or --redraw, --verdict or --across)")
     try:
-        if given.redraw is not None:
+        if given.verdict is not None:
+            log.info("%s", write_verdict_page(given.verdict))
+        elif given.across is not None:
+            for path in write_across(given.across, given.runs, given.metric, given.out):
+                log.info("%s", path)
+        elif given.redraw is not None:
             log.info("%s: %d figures", given.redraw, len(redraw(given.redraw)))
         else:
             _report(given.plan, given.runs, given.out, given.only)
@@ -85,7 +118,7 @@ def _report(plan: Path, runs: Path, out: Path, only: str | None) -> None:
         tables = all_tables(study, selection)
         _clear(
             out / "tables",
-            {f"{table.name}.{suffix}" for table in tables for suffix in ("csv", "md", "tex")},
+            {f"{table.name}.{suffix}" for table in tables for suffix in table.formats},
         )
         for table in tables:
             write_table(table, out / "tables")

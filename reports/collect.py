@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Study:
         ``id, metric, note``: why a value was refused.
     provenance : DataFrame
         One row per run that was carried out: git commit, versions, machine.
+    cache : dict
+        Comparisons already made; they are shown in several places.
     """
 
     plan: Mapping[str, Any]
@@ -63,6 +65,7 @@ class Study:
     axes: dict[str, list[str]]
     notes: pd.DataFrame
     provenance: pd.DataFrame
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def losses(self) -> list[str]:

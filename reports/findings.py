@@ -8,9 +8,9 @@ import numpy as np
 
 from reports import metrics
 from reports.collect import STATUSES, Study
+from reports.comparison import MIN_SEEDS
 from reports.figures.worlds import correlation_text
 from reports.selection import Selection
-from reports.statistics import MIN_SEEDS
 from reports.summary import (
     closed_metric,
     compare,

@@ -5,8 +5,8 @@ report.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 VALIDATION = "validation/"
 
@@ -28,22 +28,126 @@ class Metric:
         """Axis label with the unit."""
         return f"{self.title} (%)" if self.percent else self.title
 
+    @property
+    def protocol(self) -> str:
+        """The protocol that it belongs to."""
+        return self.name.removeprefix(VALIDATION).split("/")[0]
 
-_KNOWN = {
-    row.name: row
-    for row in (
-        Metric("closed_set/top1", "Closed-set top-1 (classifier)", "Top-1", True, True),
-        Metric("closed_set/ncm_top1", "Closed-set top-1 (nearest mean)", "NCM top-1", True, True),
-        Metric("verification/eer", "Open-set EER", "EER", False, True),
-        Metric("verification/auc", "Open-set ROC AUC", "AUC", True, True),
-        Metric("retrieval/recall_at_1", "Open-set recall@1", "R@1", True, True),
-        Metric("verification/genuine_pairs", "Genuine pairs", "Genuine pairs"),
-        Metric("verification/impostor_pairs", "Impostor pairs", "Impostor pairs"),
-    )
-}
-_TAR = re.compile(r"verification/tar_at_far_(?P<far>[0-9.e+-]+)$")
-_ACHIEVED = re.compile(r"verification/achieved_far_(?P<far>[0-9.e+-]+)$")
-_ORDER = ("closed_set/", "verification/eer", "verification/tar", "retrieval/", "")
+    @property
+    def few_accepts(self) -> bool:
+        """Whether a few false accepts set its threshold (`reports.intervals.identity_variance`)."""
+        # Other rates at a threshold weigh images, not pairs: nothing there is peculiar to pairs.
+        return "/tar_at_far" in self.name
+
+
+# Pattern of the name; title, short, higher is better, per cent. {0}, {1} are what the groups found,
+# rates and scores as text. The first row that fits counts; the order is that of the tables.
+_ROWS: tuple[tuple[str, str, str, bool | None, bool], ...] = (
+    ("closed_set/top1", "Closed-set top-1 (classifier)", "Top-1", True, True),
+    ("closed_set/top5", "Closed-set top-5 (classifier)", "Top-5", True, True),
+    ("closed_set/ncm_top1", "Closed-set top-1 (nearest mean)", "NCM top-1", True, True),
+    ("closed_set/knn_top1", "Closed-set top-1 (nearest neighbours)", "kNN top-1", True, True),
+    ("closed_set/macro_recall", "Closed-set mean recall per class", "Macro recall", True, True),
+    (
+        "closed_set/ncm_macro_recall",
+        "Closed-set mean recall per class (nearest mean)",
+        "NCM macro recall",
+        True,
+        True,
+    ),
+    ("closed_set/worst_recall", "Least recall of a known class", "Worst recall", True, True),
+    (
+        "closed_set/ncm_worst_recall",
+        "Least recall of a known class (nearest mean)",
+        "NCM worst recall",
+        True,
+        True,
+    ),
+    ("closed_set/ece", "Expected calibration error", "ECE", False, True),
+    ("closed_set/ece_equal_mass", "Calibration error, equal bins", "ECE equal mass", False, True),
+    ("verification/eer", "Open-set EER", "EER", False, True),
+    ("verification/tar_at_far_(RATE)", "Open-set TAR at FAR = {0}", "TAR@{0}", True, True),
+    ("verification/achieved_far_(RATE)", "Achieved FAR at {0}", "FAR@{0}", None, True),
+    ("verification/auc", "Open-set ROC AUC", "AUC", True, True),
+    ("verification/min_dcf.*", "Least detection cost", "minDCF", False, False),
+    ("verification/genuine_pairs", "Genuine pairs", "Genuine pairs", None, False),
+    ("verification/impostor_pairs", "Impostor pairs", "Impostor pairs", None, False),
+    ("identification/rank_(\\d+)", "Open-set rank-{0} identification", "Rank-{0}", True, True),
+    (
+        "identification/tpir_at_fpir_(RATE)",
+        "Open-set TPIR at FPIR = {0}",
+        "TPIR@{0}",
+        True,
+        True,
+    ),
+    ("identification/achieved_fpir_(RATE)", "Achieved FPIR at {0}", "FPIR@{0}", None, True),
+    (
+        "identification/rank_(\\d+)_gallery_sd",
+        "Rank-{0} identification: sd over galleries",
+        "Rank-{0} sd",
+        None,
+        True,
+    ),
+    (
+        "identification/tpir_at_fpir_(RATE)_gallery_sd",
+        "TPIR at FPIR = {0}: sd over galleries",
+        "TPIR@{0} sd",
+        None,
+        True,
+    ),
+    (
+        "open_set_recognition/oscr_(SCORE)",
+        "Open-set recognition OSCR ({0})",
+        "OSCR {0}",
+        True,
+        True,
+    ),
+    (
+        "open_set_recognition/auroc_(SCORE)",
+        "Known against unknown AUROC ({0})",
+        "AUROC {0}",
+        True,
+        True,
+    ),
+    (
+        "open_set_recognition/accuracy_(SCORE)",
+        "Accuracy on known classes ({0})",
+        "Accuracy {0}",
+        True,
+        True,
+    ),
+    (
+        "open_set_recognition/achieved_fpr_(SCORE)_(RATE)",
+        "Achieved FPR at {1} ({0})",
+        "FPR@{1} {0}",
+        None,
+        True,
+    ),
+    (
+        "open_set_recognition/ccr_at_fpr_(SCORE)_(RATE)",
+        "CCR at FPR = {1} ({0})",
+        "CCR@{1} {0}",
+        True,
+        True,
+    ),
+    ("retrieval/recall_at_(\\d+)", "Open-set recall@{0}", "R@{0}", True, True),
+    ("retrieval/map_at_r", "Open-set MAP@R", "MAP@R", True, True),
+    ("retrieval/r_precision", "Open-set R-precision", "R-precision", True, True),
+    ("retrieval/map", "Open-set mean average precision", "mAP", True, True),
+    ("retrieval/minp", "Open-set mean inverse negative penalty", "mINP", True, True),
+)
+_PATTERNS = [
+    re.compile(row[0].replace("RATE", r"[0-9.]+(?:e[+-]?[0-9]+)?").replace("SCORE", "[a-z_]+"))
+    for row in _ROWS
+]
+_PROTOCOLS = (
+    "closed_set",
+    "verification",
+    "identification",
+    "open_set_recognition",
+    "retrieval",
+    "geometry",
+)
 
 
 def metric(name: str) -> Metric:
@@ -54,45 +158,69 @@ def metric(name: str) -> Metric:
     'TAR@1e-3'
     >>> metric("validation/verification/eer").title
     'Validation: open-set EER'
+    >>> metric("open_set_recognition/ccr_at_fpr_max_logit_1e-02").short
+    'CCR@1e-2 max logit'
     """
     if name.startswith(VALIDATION):
         row = metric(name.removeprefix(VALIDATION))
         title = row.title[0].lower() + row.title[1:]
-        return Metric(
-            name, f"Validation: {title}", f"val. {row.short}", row.higher_is_better, row.percent
-        )
-    if name in _KNOWN:
-        return _KNOWN[name]
-    if found := _TAR.match(name):
-        far = _far_text(found["far"])
-        return Metric(name, f"Open-set TAR at FAR = {far}", f"TAR@{far}", True, True)
-    if found := _ACHIEVED.match(name):
-        return Metric(
-            name,
-            f"Achieved FAR at {_far_text(found['far'])}",
-            f"FAR@{_far_text(found['far'])}",
-            None,
-            True,
-        )
-    return Metric(name, name, name)
+        return replace(row, name=name, title=f"Validation: {title}", short=f"val. {row.short}")
+    for pattern, (_, title, short, higher, percent) in zip(_PATTERNS, _ROWS, strict=True):
+        if found := pattern.fullmatch(name):
+            parts = [_text(part) for part in found.groups()]
+            return Metric(name, title.format(*parts), short.format(*parts), higher, percent)
+    short = (name.partition("/")[2] or name).replace("_", " ")
+    return Metric(name, name, short[0].upper() + short[1:] if short else name)
+
+
+def of_test(names: Iterable[str]) -> list[str]:
+    """Of these metric names those of the test side, in the order of the tables."""
+    return sorted((name for name in names if not name.startswith(VALIDATION)), key=_place)
 
 
 def scores(names: Iterable[str]) -> list[str]:
-    """Of these metric names the test scores that have a direction, in the order of the tables'
-    columns.
+    """Of these metric names the test scores that have a direction, in the order of the tables."""
+    return [name for name in of_test(names) if metric(name).higher_is_better is not None]
+
+
+def main_scores(names: Iterable[str], measured: Collection[str]) -> list[str]:
+    """The columns of the comparison: of each protocol what its field asks first.
+
+    Parameters
+    ----------
+    names : of all metrics.
+    measured : those with a value in any run. Of the TARs the two smallest FARs among them stand in
+        the comparison (of none measured, the largest FAR, refused); of open-set recognition OSCR
+        by the nearest mean, else AUROC by it.
     """
-    found = [
-        n for n in names if not n.startswith(VALIDATION) and metric(n).higher_is_better is not None
-    ]
+    every = scores(names)
+    tars = [name for name in every if name.startswith("verification/tar_at_far_")]
+    kept = {
+        "closed_set/top1",
+        "closed_set/ncm_top1",
+        "verification/eer",
+        "identification/tpir_at_fpir_1e-02",
+        "retrieval/recall_at_1",
+        "retrieval/map_at_r",
+        *([name for name in tars if name in measured][-2:] or tars[:1]),
+    }
+    osr = [f"open_set_recognition/{kind}_nearest_mean" for kind in ("oscr", "auroc")]
+    kept |= set([name for name in osr if name in measured][:1])
+    return [name for name in every if name in kept]
 
-    def place(name: str) -> tuple[int, float, str]:
-        group = next(i for i, prefix in enumerate(_ORDER) if name.startswith(prefix))
-        far = _TAR.match(name)
-        # Classifier top-1 before the nearest class mean, easy rates before hard ones.
-        return group, -float(far["far"]) if far else 0.0, "" if name == "closed_set/top1" else name
 
-    return sorted(found, key=place)
+def _place(name: str) -> tuple[int, int, float, str]:
+    """Order: protocol, row, easy rates before hard ones."""
+    row = metric(name)
+    place = _PROTOCOLS.index(row.protocol) if row.protocol in _PROTOCOLS else len(_PROTOCOLS)
+    fits = [i for i, pattern in enumerate(_PATTERNS) if pattern.fullmatch(name)]
+    number = re.search(r"_([0-9.]+(?:e[+-]?[0-9]+)?)(_gallery_sd)?$", name)
+    value = float(number[1]) if number else 0.0
+    # Rates fall, ranks and numbers of neighbours rise.
+    return place, fits[0] if fits else len(_ROWS), value if value >= 1 else -value, name
 
 
-def _far_text(text: str) -> str:
-    return re.sub(r"e([+-])0*(\d)", lambda m: f"e{'' if m[1] == '+' else '-'}{m[2]}", text)
+def _text(part: str) -> str:
+    """A rate or the name of a score as a reader writes it: 1e-03 -> 1e-3, max_logit -> max logit."""
+    rate = re.sub(r"e([+-])0*(\d)", lambda m: f"e{'' if m[1] == '+' else '-'}{m[2]}", part)
+    return rate.replace("_", " ")

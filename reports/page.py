@@ -11,12 +11,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.collect import STATUSES, Study, value_text
+from reports.details import by_protocol
 from reports.figures import Saved
 from reports.findings import findings
 from reports.render import plain
 from reports.selection import Selection
 from reports.summary import Number
-from reports.tables import Table
+from reports.table import Table
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _DATASHEET = (
@@ -82,6 +83,7 @@ def write_page(
         total=len(study.frame),
         provenance=_provenance(study),
         tables=named,
+        protocols=by_protocol(named["metrics"]),
         figures=[{"saved": figure, "image": _inline(figure.path("png"))} for figure in figures],
         command=command,
         redraw=f"python -m reports --redraw {shlex.quote(str(out / 'figures'))}",

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from reports.summary import Number, Probability
-from reports.tables import Entry, Table
+from reports.table import Entry, Table
 
 # Backslash first: it would escape the others' escapes.
 _TEX = {
@@ -51,19 +51,20 @@ _TEX_PATTERN = re.compile("|".join(map(re.escape, _TEX)))
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
-    """Write ``<name>.csv``, ``.md`` and ``.tex`` into a folder."""
+    """Write ``<name>.csv``, ``.md`` and ``.tex`` into a folder, as far as the table asks for them."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for suffix, render in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
+    renders = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+    for suffix in table.formats:
         path = folder / f"{table.name}.{suffix}"
-        path.write_text(render(table), encoding="utf-8", newline="\n")
+        path.write_text(renders[suffix](table), encoding="utf-8", newline="\n")
         paths.append(path)
     return paths
 
 
 def to_csv(table: Table) -> str:
-    """Raw numbers: a measured column ``x`` becomes ``x, x_ci95, x_n, x_mark``, with fractions, not
-    per cent.
+    """Raw numbers: a measured column ``x`` becomes ``x, x_ci95, x_low, x_high, x_n, x_mark``, with
+    fractions, not per cent; ``x_ci95`` is half of the interval's width.
     """
     measured = [
         any(isinstance(row[i], Number) for row in table.rows) for i in range(len(table.columns))
@@ -71,7 +72,7 @@ def to_csv(table: Table) -> str:
     header: list[str] = []
     for column, is_measured in zip(table.columns, measured, strict=True):
         header += (
-            [f"{column.key}{end}" for end in ("", "_ci95", "_n", "_mark")]
+            [f"{column.key}{end}" for end in ("", "_ci95", "_low", "_high", "_n", "_mark")]
             if is_measured
             else [column.key]
         )
@@ -164,7 +165,8 @@ def _raw(entry: Entry) -> list[str]:
         if entry.refused and math.isnan(entry.mean)
         else entry.mark.replace("no value", "")
     )
-    return [_float(entry.mean), _float(entry.half), str(entry.n), mark]
+    ends = [_float(value) for value in (entry.mean, entry.half, entry.low, entry.high)]
+    return [*ends, str(entry.n), mark]
 
 
 def _float(value: float) -> str:

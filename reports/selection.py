@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reports.collect import Study
+from reports.intervals import mean_interval
 from reports.metrics import metric
-from reports.statistics import mean_interval
 
 CRITERIA = (
     "validation/verification/eer",

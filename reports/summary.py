@@ -7,41 +7,44 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from losses import catalog
 from reports import metrics
 from reports.collect import SHORT, Study, value_text
-from reports.statistics import (
-    Comparison,
-    Correlation,
-    Mark,
-    compare_with_best,
-    mean_interval,
-    spearman,
-)
+from reports.comparison import Comparison, Mark, compare_with_best
+from reports.draws import cell_draws, joined
+from reports.intervals import Covers, Interval, interval
+from reports.statistics import Correlation, spearman
 
 SYMBOLS: dict[Mark, str] = {"indistinguishable": "†", "too few seeds": "‡"}
 
 
 @dataclass(frozen=True)
 class Number:
-    """One entry of a table: mean over seeds, half width of its 95 % interval, and what may be said
-    about it.
+    """One entry of a table: mean over seeds, its 95 % interval, and what may be said about it.
 
-    `mean` and `half` are raw (fractions); `text` shows them in the unit and with the digits of the
-    column.
+    `mean`, `low` and `high` are raw (fractions); `text` shows the mean and half of the interval's
+    width in the unit and with the digits of the column.
     """
 
     mean: float
-    half: float
+    low: float
+    high: float
     n: int
+    covers: Covers = "nothing"
     best: bool = False
     mark: Mark = "no value"
     percent: bool = True
     digits: int = 2
     refused: bool = False  # measured, but the value was refused (the note says why)
+
+    @property
+    def half(self) -> float:
+        """Half of the interval's width."""
+        return (self.high - self.low) / 2
 
     @property
     def symbol(self) -> str:
@@ -77,11 +80,39 @@ class Probability(float):
 
 def compare(study: Study, metric: str, cells: Sequence[str]) -> Comparison:
     """Every one of these cells against the best of them; see
-    `reports.statistics.compare_with_best`.
+    `reports.comparison.compare_with_best`.
     """
-    return compare_with_best(
-        study.by_seed(metric, cells), bool(metrics.metric(metric).higher_is_better)
-    )
+    key = ("compare", metric, tuple(cells))
+    if key not in study.cache:
+        row = metrics.metric(metric)
+        study.cache[key] = compare_with_best(
+            study.by_seed(metric, cells),
+            bool(row.higher_is_better),
+            cell_draws(study, metric, cells),
+            few_accepts=row.few_accepts,
+        )
+    comparison: Comparison = study.cache[key]
+    return comparison
+
+
+def cell_intervals(study: Study, metric: str, cells: Sequence[str]) -> list[Interval]:
+    """The mean of each cell with its interval over all the draws that its runs know of."""
+    row = metrics.metric(metric)
+    found = []
+    values = study.by_seed(metric, cells)
+    for own, stored in zip(values, cell_draws(study, metric, cells), strict=True):
+        known = np.flatnonzero(~np.isnan(own))
+        draws, drew_own = joined([stored[seed] for seed in known])
+        found.append(
+            interval(
+                own[known],
+                draws,
+                own_identities=drew_own,
+                rate=row.percent,
+                few_accepts=row.few_accepts,
+            )
+        )
+    return found
 
 
 def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
@@ -92,23 +123,26 @@ def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
     values = study.by_seed(metric, cells)
     comparison = compare(study, metric, cells) if row.higher_is_better is not None else None
     contested = int((~np.isnan(values)).any(axis=1).sum()) > 1
-    intervals = [mean_interval(own) for own in values]
-    digits = _digits([interval.half for interval in intervals], row.percent)
+    intervals = cell_intervals(study, metric, cells)
+    digits = _digits(intervals, row.percent)
     refused = set(study.notes.loc[study.notes["metric"] == metric, "id"])
     owners = study.frame.groupby("cell")["id"].agg(set)
     return [
-        Number(
-            interval.mean,
-            interval.half,
-            interval.n,
+        number(
+            each,
             best=comparison is not None and contested and index == comparison.best,
             mark=comparison.marks[index] if comparison is not None and contested else "no value",
             percent=row.percent,
             digits=digits,
             refused=bool(refused & owners[cell]),
         )
-        for index, (cell, interval) in enumerate(zip(cells, intervals, strict=True))
+        for index, (cell, each) in enumerate(zip(cells, intervals, strict=True))
     ]
+
+
+def number(found: Interval, **shown: Any) -> Number:
+    """An interval as the entry of a table; `shown`: the other attributes of `Number`."""
+    return Number(found.mean, found.low, found.high, found.n, found.covers, **shown)
 
 
 def closed_metric(study: Study) -> str | None:
@@ -184,11 +218,12 @@ def setting_text(study: Study, cell: str) -> str:
     return " ".join(f"{SHORT.get(key, key)}={value_text(value)}" for key, value in shown)
 
 
-def _digits(halves: Sequence[float], percent: bool) -> int:
+def _digits(found: Sequence[Interval], percent: bool) -> int:
     """Digits of a column: one fewer where the intervals are wider than a unit, so that no digit
-    pretends.
+    pretends; none for counts.
     """
     if not percent:
-        return 3
-    known = [100 * half for half in halves if not math.isnan(half)]
-    return 1 if known and float(np.median(known)) >= 1 else 2
+        known = [each.mean for each in found if not math.isnan(each.mean)]
+        return 0 if all(mean >= 1 and mean == round(mean) for mean in known) else 3
+    halves = [100 * each.half for each in found if not math.isnan(each.half)]
+    return 1 if halves and float(np.median(halves)) >= 1 else 2

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from reports import metrics
 from reports.collect import STATUSES, Study
+from reports.comparison import MIN_SEEDS
+from reports.details import all_metrics, paired, refusals, uncertainty
 from reports.selection import Selection
-from reports.statistics import MIN_SEEDS
-from reports.summary import (
-    Number,
-    Probability,
-    compare,
-    headline_metrics,
-    loss_title,
-    setting_text,
-    summarise,
-)
-
-Entry = str | int | float | Number
+from reports.summary import Number, loss_title, setting_text, summarise
+from reports.table import COVERS, Column, Entry, Table
 
 MARKS = (
-    "Entries: mean ± half width of the 95 % Student-t interval over seeds, in per cent; n: seeds "
-    "with a result of those planned. Bold: best mean. †: not distinguishable from the best (paired t-test over common "
-    "seeds, Holm-corrected within the column, 5 %); no sign: distinguishably worse. "
+    "Entries: mean over seeds ± half the width of the 95 % interval, in per cent; n: seeds "
+    "with a result of those planned. Bold: best mean. †: not distinguishable from the best (paired tests over common "
+    "seeds and identities, Holm-corrected within the column, 5 %); no sign: distinguishably worse. "
     f"‡: fewer than {MIN_SEEDS} common seeds, no claim possible."
 )
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: key in CSV, header elsewhere, what the header is short for."""
-
-    key: str
-    header: str
-    title: str = ""
-    numeric: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its caption; `rows`: one entry per column; `notes` explain refusals."""
-
-    name: str
-    title: str
-    caption: str
-    columns: list[Column]
-    rows: list[list[Entry]]
-    notes: list[str] = field(default_factory=list)
 
 
 def all_tables(study: Study, selection: Selection) -> list[Table]:
@@ -57,7 +25,9 @@ def all_tables(study: Study, selection: Selection) -> list[Table]:
     cells = list(study.cells["cell"])
     tables = [
         _results(study, selection.cells, "comparison", "Losses compared", selection.rule),
-        _paired(study, selection.cells),
+        paired(study, selection.cells),
+        uncertainty(study, selection.cells),
+        all_metrics(study, selection.cells),
         _failures(study),
         _cost(study),
     ]
@@ -71,11 +41,9 @@ def all_tables(study: Study, selection: Selection) -> list[Table]:
 
 
 def _results(study: Study, cells: Sequence[str], name: str, title: str, caption: str) -> Table:
-    shown = [
-        m
-        for m in metrics.scores(study.metrics)
-        if study.measured(m) or m in set(study.notes["metric"])
-    ]
+    measured = {name for name in study.metrics if study.measured(name)}
+    known = measured | set(study.notes["metric"])
+    shown = [m for m in metrics.main_scores(study.metrics, measured) if m in known]
     numbers = [summarise(study, metric, cells) for metric in shown]
     losses = study.cells.set_index("cell")["loss"]
     columns = [
@@ -97,8 +65,20 @@ def _results(study: Study, cells: Sequence[str], name: str, title: str, caption:
         ]
         for i, cell in enumerate(cells)
     ]
-    text = caption + (f" {MARKS}" if shown else "") + _support(study)
-    return Table(name, title, text, columns, rows, _notes(study, cells, shown))
+    text = caption + (f" {MARKS}" if shown else "") + _covers(shown, numbers) + _support(study)
+    return Table(name, title, text, columns, rows, refusals(study, cells, shown))
+
+
+def _covers(shown: Sequence[str], numbers: Sequence[Sequence[Number]]) -> str:
+    """What the intervals of each column speak of."""
+    kinds: dict[str, list[str]] = {}
+    for name, column in zip(shown, numbers, strict=True):
+        found = {n.covers for n in column} - {"nothing"}
+        text = " or ".join(COVERS[kind] for kind in COVERS if kind in found)
+        if text:
+            kinds.setdefault(text, []).append(metrics.metric(name).short)
+    texts = [f"{', '.join(names)} over {kind}" for kind, names in kinds.items()]
+    return f" Intervals (identities are the classes judged): {'; '.join(texts)}." if texts else ""
 
 
 def _header(name: str) -> str:
@@ -114,75 +94,6 @@ def _support(study: Study) -> str:
             low, high = int(pairs.min()), int(pairs.max())
             texts.append(f"{low:,}{f' to {high:,}' if high > low else ''} {kind}")
     return f" Verification pairs per run: {' and '.join(texts)}." if texts else ""
-
-
-def _notes(study: Study, cells: Sequence[str], shown: Sequence[str]) -> list[str]:
-    ids = set(study.frame.loc[study.frame["cell"].isin(cells), "id"])
-    mine = study.notes[study.notes["metric"].isin(shown) & study.notes["id"].isin(ids)]
-    lines = []
-    for name in shown:
-        reasons = mine.loc[mine["metric"] == name, "note"].drop_duplicates()
-        # Seeds split the classes differently, so that one reason comes with many pair counts: one
-        # example stands for all.
-        kinds: dict[str, list[str]] = {}
-        for reason in reasons:
-            kinds.setdefault(re.sub(r"\d[\d,]*", "#", reason), []).append(reason)
-        for same in kinds.values():
-            more = f" (and {len(same) - 1} like it)" if len(same) > 1 else ""
-            lines.append(f"{metrics.metric(name).short} n/a: {same[0]}{more}")
-    return lines
-
-
-def _paired(study: Study, cells: Sequence[str]) -> Table:
-    """Difference of every compared cell to the best, seed by seed."""
-    losses = study.cells.set_index("cell")["loss"]
-    rows: list[list[Entry]] = []
-    for name in headline_metrics(study):
-        comparison = compare(study, name, cells)
-        if comparison.best is None:
-            continue
-        best = cells[comparison.best]
-        for index, cell in enumerate(cells):
-            difference = comparison.differences[index]
-            if difference is None or difference.interval.n == 0:
-                continue
-            interval = difference.interval
-            number = Number(
-                interval.mean, interval.half, interval.n, percent=metrics.metric(name).percent
-            )
-            rows.append(
-                [
-                    metrics.metric(name).short,
-                    _name(study, cell, losses[cell]),
-                    _name(study, best, losses[best]),
-                    number,
-                    interval.n,
-                    Probability(difference.p),
-                    Probability(comparison.corrected[index]),
-                    comparison.marks[index],
-                ]
-            )
-    columns = [
-        Column("metric", "Metric"),
-        Column("cell", "Setting"),
-        Column("best", "Best"),
-        Column("difference", "Difference", "setting minus best, percentage points", True),
-        Column("common_seeds", "n", "common seeds", True),
-        Column("p", "p", "paired t-test, two-sided", True),
-        Column("p_holm", "p (Holm)", "corrected within the metric", True),
-        Column("verdict", "Verdict"),
-    ]
-    caption = (
-        "Each compared setting minus the best one, paired by seed (all losses share split, initial "
-        "backbone and batches of a "
-        "seed): mean difference ± 95 % Student-t interval in percentage points, paired t-test, "
-        "Holm correction within the metric."
-    )
-    return Table("paired", "Differences to the best", caption, columns, rows)
-
-
-def _name(study: Study, cell: str, loss: str) -> str:
-    return f"{loss_title(loss)} {setting_text(study, cell)}".strip()
 
 
 def _failures(study: Study) -> Table:

@@ -30,6 +30,7 @@ ALONE = {
         "torchvision",
     },  # the usual tools, to compare with
     "benchmarks/speed_losses.py": {"pytorch_metric_learning"},
+    "benchmarks/speed_protocols.py": {"sklearn"},
     "benchmarks/tracking.py": {"mlflow", "sqlalchemy"},
     "datasets/glyphs.py": {"fontTools", "matplotlib"},
     "datasets/progress.py": {"tqdm"},
@@ -185,7 +186,12 @@ def test_every_requirement_is_pinned_once() -> None:
 
 def test_every_import_is_a_requirement() -> None:
     text = (ROOT / "requirements.txt").read_text().lower()
-    distribution = {"yaml": "pyyaml", "PIL": "pillow", "sqlalchemy": "mlflow"}
+    distribution = {
+        "yaml": "pyyaml",
+        "PIL": "pillow",
+        "sqlalchemy": "mlflow",
+        "sklearn": "scikit-learn",
+    }
     names = {name for package in PACKAGES for path in modules(package) for name in imported(path)}
     names -= {*sys.stdlib_module_names, *PACKAGES}
     names = {distribution.get(name, name).lower().replace("_", "-") for name in names}

@@ -4,77 +4,124 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
+from benchmarks.protocols.calibration import reliability
+from benchmarks.protocols.classifiers import class_recall, nearest_class_mean, nearest_neighbours
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
+from benchmarks.protocols.resampling import Resamples, left_out_mean, resample, resampled_mean
 
-BLOCK_SCORES = 2**22  # scores held at a time: 32 MB
-
-
-def nearest_class_mean(
-    train: np.ndarray, train_labels: np.ndarray, images: np.ndarray
-) -> np.ndarray:
-    """The class whose mean direction is nearest to each image.
-
-    A class mean is the average of its training embeddings, each first brought to length 1; the
-    image takes the class with the largest cosine between embedding and mean, in float64; ties go to
-    the lowest class id, and a zero vector has cosine 0 with everything.
-
-    Parameters
-    ----------
-    train : (M, D) finite embeddings, M >= 1.
-    train_labels : (M,) int.
-    images : (N, D) finite embeddings.
-
-    Returns
-    -------
-    (N,) class ids out of `train_labels`.
-    """
-    classes, position = np.unique(train_labels, return_inverse=True)
-    order = np.argsort(position, kind="stable")
-    starts = np.searchsorted(position[order], np.arange(len(classes)))
-    means = unit_rows(
-        np.add.reduceat(unit_rows(train, np.float64)[order], starts, axis=0), np.float64
-    )  # (C, D)
-    nearest = np.empty(len(images), dtype=np.int64)
-    step = max(1, BLOCK_SCORES // len(classes))
-    for start in range(0, len(images), step):
-        block = slice(start, start + step)
-        nearest[block] = (unit_rows(images[block], np.float64) @ means.T).argmax(axis=1)
-    return classes[nearest]
+NEIGHBOURS = 5
+CURVE_POINTS = 400
+NO_CLASSIFIER = "the loss has no classifier"
 
 
 def closed_set(judged: Judged, side: str, settings: Settings) -> Outcome:
     """Shares of the known images of `side` that are given their own class, in [0, 1].
 
-    ``closed_set/top1``: by the classifier's own scores, without margin; ties as the run resolved
-    them when it wrote its best classes. ``closed_set/ncm_top1``: by the nearest class mean of the
-    training embeddings, which every loss has.
+    By the classifier's own scores, without margin, ties as the run resolved them when it wrote its best classes:
+    ``top1``, ``top5``, ``macro_recall`` (mean over the classes), ``worst_recall`` (the worst class), and the calibration
+    errors ``ece`` and ``ece_equal_mass``. By the training embeddings, which every loss has: ``ncm_top1``,
+    ``ncm_macro_recall``, ``ncm_worst_recall`` (nearest class mean) and ``knn_top1`` (five nearest training images).
+
+    Curves: ``reliability_confidence``, ``reliability_accuracy``, ``reliability_count`` (15,) and ``class_recall``,
+    ``ncm_class_recall`` (C,), in rising order, thinned to 400 classes.
     """
-    del settings  # has no operating points
-    rows, train = judged.rows(f"known_{side}"), judged.rows("train")
-    labels = judged.labels[rows]
+    rows = judged.rows(f"known_{side}")
     outcome = Outcome()
+    drawn = None
+    if settings.resamples and len(rows):
+        drawn = resample(judged.labels[rows], settings.resamples)
+    _by_classifier(outcome, judged, rows, drawn)
+    _by_training_images(outcome, judged, rows, drawn)
+    return outcome
 
-    problem = embedding_problem(judged.embeddings[rows]) or embedding_problem(
-        judged.embeddings[train]
-    )
+
+def _by_training_images(
+    outcome: Outcome, judged: Judged, rows: np.ndarray, drawn: Resamples | None
+) -> None:
+    train, labels = judged.rows("train"), judged.labels[rows]
+    embeddings, known = judged.embeddings[rows], judged.embeddings[train]
+    problem = embedding_problem(embeddings)
     if problem is None:
-        nearest = nearest_class_mean(
-            judged.embeddings[train], judged.labels[train], judged.embeddings[rows]
-        )
-        outcome.metrics["closed_set/ncm_top1"] = float((nearest == labels).mean())
-    else:
-        outcome.refuse(["closed_set/ncm_top1"], problem)
+        problem = embedding_problem(known) if len(train) else "there are no training images"
+    if problem is not None:
+        names = ("ncm_top1", "knn_top1", "ncm_macro_recall", "ncm_worst_recall")
+        outcome.refuse([f"closed_set/{name}" for name in names], problem)
+        return
+    hits = nearest_class_mean(known, judged.labels[train], embeddings) == labels
+    _share(outcome, "ncm_top1", hits, drawn)
+    _recalls(outcome, "ncm_", hits, labels, drawn)
+    voted = nearest_neighbours(known, judged.labels[train], embeddings, NEIGHBOURS)
+    _share(outcome, "knn_top1", voted == labels, drawn)
 
+
+def _by_classifier(
+    outcome: Outcome, judged: Judged, rows: np.ndarray, drawn: Resamples | None
+) -> None:
+    calibration = ["closed_set/ece", "closed_set/ece_equal_mass"]
+    names = ["closed_set/top1", "closed_set/macro_recall", "closed_set/worst_recall"]
+    problem = None
     if judged.top_classes is None:
-        problem = "the loss has no classifier"
+        problem = NO_CLASSIFIER
     elif len(rows) == 0:
         problem = "the split has no such images"
-    elif judged.top_scores is not None and np.isnan(judged.top_scores[rows, 0]).any():
+    elif judged.top_scores is not None and np.isnan(judged.top_scores[rows]).any():
         problem = "the classifier's scores are not numbers"
+    if problem is not None or judged.top_classes is None:
+        outcome.refuse([*names, "closed_set/top5", *calibration], str(problem))
+        return
+    labels, best = judged.labels[rows], judged.top_classes[rows]
+    hits = best[:, 0] == labels
+    _share(outcome, "top1", hits, drawn)
+    _recalls(outcome, "", hits, labels, drawn)
+
+    classes = len(judged.known_classes)
+    if classes <= 5:
+        outcome.refuse(["closed_set/top5"], f"of {classes} classes all are among the best five")
+    elif best.shape[1] < 5:
+        outcome.refuse(["closed_set/top5"], f"the run kept the best {best.shape[1]} classes")
     else:
-        best = judged.top_classes[rows, 0]
-        outcome.metrics["closed_set/top1"] = float((best == labels).mean())
-        return outcome
-    outcome.refuse(["closed_set/top1"], problem)
-    return outcome
+        _share(outcome, "top5", (best[:, :5] == labels[:, None]).any(axis=1), drawn)
+
+    if judged.top_scores is None or judged.logsumexp is None:
+        outcome.refuse(calibration, "the run kept no scores of the classifier")
+        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        margin = judged.top_scores[rows, 0].astype(np.float64) - judged.logsumexp[rows]
+        confidence = np.minimum(np.exp(margin), 1.0)  # above 1 by rounding alone
+    if np.isnan(confidence).any():
+        outcome.refuse(calibration, "the classifier's scores are not finite")
+        return
+    widths = reliability(confidence, hits)
+    outcome.metrics["closed_set/ece"] = widths.error
+    outcome.metrics["closed_set/ece_equal_mass"] = reliability(
+        confidence, hits, mass="equal_mass"
+    ).error
+    for name in ("confidence", "accuracy", "count"):
+        outcome.curves[f"closed_set/reliability_{name}"] = getattr(widths, name)
+    if drawn is not None:
+        replicates, left_out = widths.resampled_error(drawn)
+        outcome.replicates["closed_set/ece"] = replicates
+        outcome.left_out["closed_set/ece"] = left_out
+
+
+def _share(outcome: Outcome, name: str, values: np.ndarray, drawn: Resamples | None) -> None:
+    """The mean of per-image (or per-class) `values`, under every draw of identities too."""
+    key = f"closed_set/{name}"
+    values = values.astype(np.float64)
+    outcome.metrics[key] = float(values.mean())
+    if drawn is not None:
+        outcome.replicates[key] = resampled_mean(values, drawn)
+        outcome.left_out[key] = left_out_mean(values, drawn)
+
+
+def _recalls(
+    outcome: Outcome, prefix: str, hits: np.ndarray, labels: np.ndarray, drawn: Resamples | None
+) -> None:
+    recalls = class_recall(hits, labels)[1]
+    if drawn is not None:  # a class as an image of its unit
+        first = np.unique(labels, return_index=True)[1]
+        drawn = Resamples(drawn.units[first], drawn.counts)
+    _share(outcome, f"{prefix}macro_recall", recalls, drawn)
+    outcome.metrics[f"closed_set/{prefix}worst_recall"] = float(recalls.min())
+    kept = np.unique(np.linspace(0, len(recalls) - 1, CURVE_POINTS).round().astype(int))
+    outcome.curves[f"closed_set/{prefix}class_recall"] = np.sort(recalls)[kept]

@@ -9,7 +9,10 @@ from difflib import get_close_matches
 import numpy as np
 
 from benchmarks.protocols.closed_set import closed_set
+from benchmarks.protocols.geometry import geometry
+from benchmarks.protocols.identification import identification
 from benchmarks.protocols.judged import SIDES, Judged, Outcome, ProtocolError, Settings
+from benchmarks.protocols.open_set_recognition import open_set_recognition
 from benchmarks.protocols.retrieval import retrieval
 from benchmarks.protocols.verification import verification
 
@@ -43,21 +46,42 @@ PROTOCOLS: dict[str, Protocol] = {
             ("known",),
             closed_set,
             2,
-            "Which known class is this image of? By the classifier and by the nearest class mean.",
+            "Which known class is this image of? By the classifier, by class means, by neighbours.",
         ),
         Protocol(
             "verification",
             ("unknown",),
             verification,
-            2,
+            3,
             "Are two images of one class? All pairs of images of classes never seen in training.",
+        ),
+        Protocol(
+            "identification",
+            ("unknown",),
+            identification,
+            1,
+            "Who of the gallery is this, or nobody? Half of the unknown classes enrolled, half not.",
+        ),
+        Protocol(
+            "open_set_recognition",
+            ("known", "unknown"),
+            open_set_recognition,
+            1,
+            "Is this of a known class, and of which? Known classes against classes never seen in training.",
         ),
         Protocol(
             "retrieval",
             ("unknown",),
             retrieval,
             2,
-            "Is the nearest other image of the same class? Classes never seen in training.",
+            "Does an image find the others of its class? Classes never seen in training.",
+        ),
+        Protocol(
+            "geometry",
+            ("unknown",),
+            geometry,
+            1,
+            "How do classes and images lie? Angles, lengths and spread, with training images and class weights.",
         ),
     )
 }

@@ -38,14 +38,25 @@ class Roc:
         """Accepted share of the impostor pairs (T,)."""
         return self.impostor / self.impostor[-1]
 
+    @property
+    def frr(self) -> np.ndarray:
+        """Rejected share of the genuine pairs (T,); with `far` the points of the DET curve."""
+        return 1.0 - self.tar
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and its rates; +inf where even the highest score accepts too many impostors."""
+    """A threshold and its rates; +inf where even the highest score accepts too many impostors.
+
+    Attributes
+    ----------
+    impostors : impostor pairs accepted there.
+    """
 
     threshold: float
     tar: float
     far: float
+    impostors: int
 
 
 def roc_from_counts(scores: np.ndarray, genuine: np.ndarray, impostor: np.ndarray) -> Roc:
@@ -98,12 +109,44 @@ def auc(curve: Roc) -> float:
 
 def eer(curve: Roc) -> float:
     """Rate at which FAR = FRR on the straight lines between the points of the ROC, in [0, 1]."""
-    far = curve.far
-    excess = far - (1.0 - curve.tar)  # rises strictly from -1 to 1
-    after = int(np.searchsorted(excess, 0.0))
+    far, excess = curve.far, curve.far - curve.frr
+    after = eer_index(far, curve.tar)
     before = after - 1
     weight = -excess[before] / (excess[after] - excess[before])
     return float(far[before] + weight * (far[after] - far[before]))
+
+
+def eer_index(far: np.ndarray, tar: np.ndarray) -> int:
+    """Position of the first point of a ROC, from the strictest threshold, with FAR >= FRR."""
+    return int(np.searchsorted(far - (1.0 - tar), 0.0))
+
+
+def eer_threshold(curve: Roc) -> tuple[float, float]:
+    """The observed thresholds between which FAR = FRR, the stricter first; equal where one has it.
+
+    The stricter is +inf where already the highest score accepts more impostors than it rejects
+    genuine pairs.
+    """
+    after = eer_index(curve.far, curve.tar)
+    before = after if _excess(curve, after) == 0 else after - 1
+    return float(curve.thresholds[before]), float(curve.thresholds[after])
+
+
+def eer_midpoint(curve: Roc) -> float:
+    """The EER as others report it: (FAR + FRR) / 2 at the threshold where they are closest.
+
+    Of two equally close thresholds the stricter counts.
+    """
+    after = eer_index(curve.far, curve.tar)
+    closest = min((after - 1, after), key=lambda index: abs(_excess(curve, index)))
+    return float((curve.far[closest] + curve.frr[closest]) / 2.0)
+
+
+def _excess(curve: Roc, index: int) -> int:
+    """FAR - FRR at one point as a whole number: times genuine and impostor pairs."""
+    genuine, impostor = int(curve.genuine[-1]), int(curve.impostor[-1])
+    missed = genuine - int(curve.genuine[index])
+    return int(curve.impostor[index]) * genuine - missed * impostor
 
 
 def tar_at_far(curve: Roc, target: float) -> OperatingPoint:
@@ -118,7 +161,8 @@ def tar_at_far(curve: Roc, target: float) -> OperatingPoint:
     far = curve.far
     index = int(np.searchsorted(far, target, side="right")) - 1
     tar = curve.genuine[index] / curve.genuine[-1]
-    return OperatingPoint(float(curve.thresholds[index]), float(tar), float(far[index]))
+    accepted = int(curve.impostor[index])
+    return OperatingPoint(float(curve.thresholds[index]), float(tar), float(far[index]), accepted)
 
 
 def thin(curve: Roc, points: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.protocols.detection_cost import min_dcf
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
-from benchmarks.protocols.pairs import pair_counts, pair_roc
+from benchmarks.protocols.pairs import pair_counts, verify_pairs
+from benchmarks.protocols.resampling import resample
 from benchmarks.protocols.roc import Roc, auc, eer, tar_at_far, thin
 
 MIN_EXPECTED_IMPOSTORS = 10
 """A TAR whose FAR is fewer false accepts rests on a handful of pairs and is refused."""
+
+NUMBERS = ("verification/auc", "verification/eer", "verification/min_dcf")
 
 
 def far_text(far: float) -> str:
@@ -22,14 +26,15 @@ def far_text(far: float) -> str:
 
 
 def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
-    """All pairs of the unknown images of `side`: AUC, EER and TAR at the given FARs.
+    """All pairs of the unknown images of `side`: AUC, EER, least detection cost, TAR at the FARs.
 
-    The score is the cosine, on the grid of ``benchmarks.protocols.cosine``. ``achieved_far`` is the
-    FAR at the threshold behind ``tar_at_far``. A TAR is refused where FAR × impostor pairs < 10.
+    The score is the cosine (``benchmarks.protocols.pair_blocks``). ``achieved_far`` is the FAR at the
+    threshold behind ``tar_at_far``. A TAR is refused where FAR × impostor pairs < 10. Replicates and
+    left-out values: ``auc``, ``eer``, ``min_dcf`` and every ``tar_at_far`` with a value.
 
-    Curves: ``far``, ``tar`` (points of the ROC, evenly spaced in log FAR) and, over 200 equal bins
-    of [-1, 1], ``score_edges`` (201,), ``genuine_histogram`` and ``impostor_histogram`` (200,) in
-    pairs.
+    Curves: ``far``, ``tar`` (points of the ROC, evenly spaced in log FAR); over 200 equal bins of
+    [-1, 1], ``score_edges`` (201,), ``genuine_histogram`` and ``impostor_histogram`` (200,) in pairs;
+    over bins of one degree, ``genuine_angles`` and ``impostor_angles`` (180,) in pairs.
     """
     rows = judged.rows(f"unknown_{side}")
     embeddings, labels = judged.embeddings[rows], judged.labels[rows]
@@ -41,18 +46,19 @@ def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
     if problem is None and not (genuine and impostor):
         problem = f"there are no {'impostor' if genuine else 'genuine'} pairs"
     if problem is not None:
-        names = ["verification/auc", "verification/eer"]
-        outcome.refuse(
-            names + [name for far in settings.fars for name in _rate_names(far)], problem
-        )
+        names = [name for far in settings.fars for name in _rate_names(far)]
+        outcome.refuse([*NUMBERS, *names], problem)
         return outcome
 
-    curve = pair_roc(embeddings, labels)
-    outcome.metrics["verification/auc"] = auc(curve)
-    outcome.metrics["verification/eer"] = eer(curve)
+    fars = [far for far in settings.fars if far * impostor >= MIN_EXPECTED_IMPOSTORS]
+    drawn = resample(labels, settings.resamples) if settings.resamples else None
+    verified = verify_pairs(embeddings, labels, fars, drawn=drawn, device=settings.device)
+    curve = verified.curve
+    for name, value in zip(NUMBERS, (auc(curve), eer(curve), min_dcf(curve)), strict=True):
+        outcome.metrics[name] = value
     for far in settings.fars:
         tar_name, achieved_name = _rate_names(far)
-        if far * impostor < MIN_EXPECTED_IMPOSTORS:
+        if far not in fars:
             reason = (
                 f"FAR {far:g} of {impostor:,} impostor pairs is fewer than "
                 f"{MIN_EXPECTED_IMPOSTORS} false accepts"
@@ -62,6 +68,11 @@ def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
         point = tar_at_far(curve, far)
         outcome.metrics[tar_name] = point.tar
         outcome.metrics[achieved_name] = point.far
+    names = [*NUMBERS, *(_rate_names(far)[0] for far in fars)]
+    for kind in ("replicates", "left_out"):
+        values = getattr(verified, kind)
+        if values is not None:
+            getattr(outcome, kind).update(zip(names, values.T, strict=True))
     outcome.curves.update(_curves(curve))
     return outcome
 
@@ -73,9 +84,14 @@ def _rate_names(far: float) -> tuple[str, str]:
 def _curves(curve: Roc) -> dict[str, np.ndarray]:
     far, tar = thin(curve)
     curves = {"verification/far": far, "verification/tar": tar}
+    cosines = np.clip(curve.thresholds[1:], -1.0, 1.0)
+    angles = np.degrees(np.arccos(cosines))
     for name in ("genuine", "impostor"):
         pairs = np.diff(getattr(curve, name))
-        histogram, edges = np.histogram(curve.thresholds[1:], 200, (-1.0, 1.0), weights=pairs)
+        histogram, edges = np.histogram(cosines, 200, (-1.0, 1.0), weights=pairs)
         curves[f"verification/{name}_histogram"] = histogram
         curves["verification/score_edges"] = edges
+        curves[f"verification/{name}_angles"] = np.histogram(
+            angles, 180, (0.0, 180.0), weights=pairs
+        )[0]
     return curves

@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 
 from reports.collect import SHORT, Study, value_text
 from reports.figures.style import COLUMN, PAGE, Drawing
+from reports.intervals import mean_interval
 from reports.metrics import metric
 from reports.selection import Selection
-from reports.statistics import mean_interval
 from reports.summary import closed_metric, loss_title, open_metric, unit
 
 

@@ -13,23 +13,32 @@ from reports.collect import Study
 from reports.figures.style import PAGE, Drawing, color, marker, with_slots
 from reports.metrics import metric
 from reports.selection import Selection
-from reports.statistics import mean_interval
-from reports.summary import headline_metrics, loss_title, setting_text
+from reports.summary import cell_intervals, headline_metrics, loss_title, setting_text
 
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One row per compared run and headline metric; a run without a result has no value."""
+    """One row per compared run and headline metric; a run without a result has no value. Mean and
+    ends of the interval are those of the run's setting.
+    """
     names = headline_metrics(study)[:3]
     mine = study.frame[study.frame["cell"].isin(selection.cells)]
     if not names or not mine[names].notna().any(axis=None):
         return
     labels = {cell: setting_text(study, cell) for cell in selection.cells}
-    frames = [
-        mine[["cell", "loss", "seed", "status"]].assign(
-            label=mine["cell"].map(labels), metric=name, value=mine[name]
+    frames = []
+    for name in names:
+        found = dict(
+            zip(selection.cells, cell_intervals(study, name, selection.cells), strict=True)
         )
-        for name in names
-    ]
+        ends = {
+            key: mine["cell"].map({cell: getattr(each, key) for cell, each in found.items()})
+            for key in ("mean", "low", "high")
+        }
+        frames.append(
+            mine[["cell", "loss", "seed", "status"]].assign(
+                label=mine["cell"].map(labels), metric=name, value=mine[name], **ends
+            )
+        )
     yield "seeds", with_slots(study, pd.concat(frames, ignore_index=True))
 
 
@@ -56,7 +65,8 @@ def draw(frame: pd.DataFrame) -> Drawing:
     caption = (
         "Every run of the compared settings"
         + (
-            f". Light: one seed ({planned} planned); dark: mean with its 95 % Student-t interval."
+            f". Light: one seed ({planned} planned); dark: mean with the 95 % interval of the "
+            "comparison."
             if planned > 1
             else " (one seed)."
         )
@@ -86,11 +96,11 @@ def _panel(ax: Axes, frame: pd.DataFrame, cells: list[str]) -> None:
             continue
         spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
         ax.scatter(values, place + spread, s=8, color=color(slot), alpha=0.4, linewidth=0)
-        interval = mean_interval(values)
+        mean, low, high = (100 * float(runs[key].iloc[0]) for key in ("mean", "low", "high"))
         ax.errorbar(
-            interval.mean,
+            mean,
             place,
-            xerr=None if interval.half != interval.half else interval.half,
+            xerr=None if np.isnan(low) else [[mean - low], [high - mean]],
             color=color(slot),
             marker=marker(slot),
             markersize=4.5,

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from reports.collect import SHORT, Study, value_text
 from reports.figures.style import GREY, PAGE, Drawing, color, dashes, marker, numeric_ticks, slots
+from reports.intervals import mean_interval
 from reports.metrics import metric
 from reports.selection import Selection
-from reports.statistics import mean_interval
 from reports.summary import closed_metric, loss_title, open_metric, unit
 
 

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.collect import Study
 from reports.figures.style import PAGE, Drawing, color, dashes, slots
+from reports.intervals import mean_interval
 from reports.selection import Selection
-from reports.statistics import mean_interval
 from reports.summary import loss_title, setting_text
 
 QUANTITIES = {

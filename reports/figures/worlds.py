@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from reports.collect import Study
 from reports.figures.style import COLUMN, Drawing, color, marker, with_slots
+from reports.intervals import mean_interval
 from reports.metrics import metric
 from reports.selection import Selection
-from reports.statistics import Correlation, mean_interval, spearman
+from reports.statistics import Correlation, spearman
 from reports.summary import closed_metric, loss_title, open_metric
 
 

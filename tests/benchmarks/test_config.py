@@ -149,7 +149,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "name with a slash": ({"study": "a/b"}, ["study: 'a/b'", "does not match"]),
     "unknown protocol": (
         {"evaluate": {"protocols": ["closed"]}},
-        ["evaluate.protocols.0: 'closed'", "did you mean 'closed_set'?", "closed_set, verification, retrieval"],
+        ["evaluate.protocols.0: 'closed'", "did you mean 'closed_set'?", "closed_set, verification, identification"],
     ),
     "no such device": ({"device": "gpu"}, ["device: 'gpu'", "cpu, cuda, auto"]),
     "no such accelerator": ({"device": "cuda"}, ["device: 'cuda'", "no GPU is visible", "device: cpu"]),

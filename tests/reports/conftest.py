@@ -24,6 +24,6 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Tree:
         "arcface": {"margin": [0.1, 0.3, 0.8], "scale": [32.0, 64.0]},
         "triplet": {"margin": [0.1, 0.2, 0.5]},
     }
-    tree = write_tree(folder, grid=grid)
+    tree = write_tree(folder, grid=grid, identities="shared")
     make_report(tree)
     return tree

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 EVALUATION = "e0"
+JUDGED = ("closed_set", "verification", "retrieval")  # with resamples
 FARS = ("1e-01", "1e-02", "1e-03", "1e-04")
 Grid = Mapping[str, Mapping[str, list[Any]]]  # loss -> hyper-parameter -> values
 
@@ -93,10 +94,14 @@ def write_tree(
     open_set: bool = True,
     embedding_dim: int = 64,
     impostors: int = 60_000,
+    identities: str | None = None,
     values: Callable[[str, Mapping[str, float], int], tuple[float, float]] = quality,
     fates: Callable[[str, Mapping[str, float], int], tuple[str, str | None]] = fate,
 ) -> Tree:
-    """Write ``study/plan.json`` and ``runs/`` below a folder."""
+    """Write ``study/plan.json`` and ``runs/`` below a folder.
+
+    `identities`: "shared" or "own" by every seed, with resamples beside the metrics; None: without.
+    """
     tree = Tree(folder / "study" / "plan.json", folder / "runs", folder / "study" / "report")
     experiments = []
     for loss, axes in grid.items():
@@ -116,6 +121,8 @@ def write_tree(
                 if status == "finished":
                     closed, eer = values(loss, settings, seed)
                     _evaluation(run, loss, closed, eer, validation, open_set, impostors)
+                    if identities is not None:
+                        _replicates(run, seed if identities == "own" else 0)
                     if embedding_dim == 2:
                         _embeddings(run, seed, eer)
     plan = {
@@ -254,6 +261,8 @@ def _evaluation(
             "verification/impostor_pairs": float(impostors),
         }
         metrics["retrieval/recall_at_1"] = 1 - 1.2 * eer
+        metrics["geometry/intra"] = 40 + 100 * eer  # degrees, no direction
+        metrics["lately/invented_7"] = eer  # of a protocol that the report does not know
         for text in FARS:
             name = f"verification/tar_at_far_{text}"
             if float(text) * impostors >= 10:
@@ -276,6 +285,23 @@ def _evaluation(
         folder / "metrics.json", {"evaluation": EVALUATION, "metrics": metrics, "notes": notes}
     )
     np.savez(folder / "curves.npz", **curves)
+
+
+def _replicates(run: Path, draw: int) -> None:
+    """Resamples of 40 identities, each with its own effect, the same in all runs but for a tenth."""
+    folder = run / "evaluations" / EVALUATION
+    metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+    drawn = np.random.default_rng(draw)
+    counts = drawn.multinomial(40, np.full(40, 1 / 40), size=200)
+    effect = drawn.standard_normal(40)
+    own = np.random.default_rng([draw, *run.name.encode()]).standard_normal(40)
+    arrays = {f"identities/{world}": 100 * draw + np.arange(40) for world in ("known", "unknown")}
+    for name, value in metrics.items():
+        if value is not None and "_pairs" not in name and name.split("/")[0] in JUDGED:
+            each = value * (1 - value) * (effect + 0.1 * own - (effect + 0.1 * own).mean())
+            arrays[f"replicates/{name}"] = value + (counts - 1) @ each / 40
+            arrays[f"left_out/{name}"] = value - each / 39
+    np.savez(folder / "replicates.npz", **arrays)
 
 
 def _embeddings(run: Path, seed: int, eer: float) -> None:

@@ -14,8 +14,8 @@ from reports.__main__ import main
 from reports.collect import collect
 from reports.figures import FIGURES, draw_all
 from reports.figures.style import slots, styled
+from reports.intervals import mean_interval
 from reports.selection import select
-from reports.statistics import mean_interval
 from tests.reports.fake_results import Tree, quality, write_tree
 
 EXPECTED = {

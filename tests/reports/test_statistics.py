@@ -10,84 +10,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import collect, metrics, render, statistics
-from reports.statistics import (
-    average_curve,
-    compare_with_best,
-    holm,
-    mean_interval,
-    paired_difference,
-    spearman,
+from reports import collect, intervals, metrics, permutation, ranks, render, statistics
+from reports.statistics import average_curve, holm, spearman
+
+
+@pytest.mark.parametrize(
+    "module", [statistics, intervals, permutation, ranks, metrics, render, collect]
 )
-
-
-@pytest.mark.parametrize("module", [statistics, metrics, render, collect])
 def test_docstring_examples(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0
     assert found.failed == 0
-
-
-def test_mean_interval_by_hand() -> None:
-    # sd = 2, n = 4, t(3, 97.5 %) = 3.182446
-    interval = mean_interval([8.0, 10.0, 10.0, 12.0, np.nan])
-    assert interval.n == 4
-    assert interval.mean == 10.0
-    assert interval.half == pytest.approx(3.182446 * math.sqrt(8 / 3) / 2, rel=1e-6)
-    assert (interval.low, interval.high) == (
-        interval.mean - interval.half,
-        interval.mean + interval.half,
-    )
-
-
-def test_mean_interval_of_one_and_none() -> None:
-    one = mean_interval([0.3])
-    assert (one.mean, one.n) == (0.3, 1)
-    assert math.isnan(one.half)
-    assert mean_interval([np.nan]).n == 0
-    assert math.isnan(mean_interval([]).mean)
-
-
-def test_mean_interval_agrees_with_scipy() -> None:
-    values = np.random.default_rng(0).normal(size=7)
-    low, high = stats.t.interval(0.9, 6, values.mean(), stats.sem(values))
-    interval = mean_interval(values, level=0.9)
-    assert (interval.low, interval.high) == pytest.approx((low, high))
-
-
-def test_interval_covers_the_mean_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    hits = [
-        abs((interval := mean_interval(rng.normal(size=5))).mean) <= interval.half
-        for _ in range(4000)
-    ]
-    assert np.mean(hits) == pytest.approx(0.95, abs=0.011)
-
-
-def test_paired_difference_agrees_with_scipy() -> None:
-    rng = np.random.default_rng(2)
-    first, second = rng.normal(size=6), rng.normal(size=6)
-    second[4] = np.nan
-    keep = ~np.isnan(second)
-    truth = stats.ttest_rel(first[keep], second[keep])
-    found = paired_difference(first, second)
-    assert found.p == pytest.approx(truth.pvalue)
-    assert found.interval.n == 5
-    limits = truth.confidence_interval(0.95)
-    assert (found.interval.low, found.interval.high) == pytest.approx((limits.low, limits.high))
-
-
-def test_pairing_sees_what_unpaired_noise_hides() -> None:
-    seeds = np.array([0.0, 10.0, 20.0, 30.0])
-    noise = np.array([0.01, -0.01, 0.02, -0.02])
-    assert paired_difference(seeds + 1 + noise, seeds).p < 1e-4
-    assert stats.ttest_ind(seeds + 1 + noise, seeds).pvalue > 0.5
-
-
-def test_paired_difference_without_spread() -> None:
-    assert paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]).p == 1.0
-    assert paired_difference([0.3, 0.4, 0.5], [0.1, 0.2, 0.3]).p == 0.0
-    assert math.isnan(paired_difference([0.3], [0.1]).p)
 
 
 def test_holm_by_hand() -> None:
@@ -96,50 +29,6 @@ def test_holm_by_hand() -> None:
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert holm([0.01, np.nan, 0.02])[[0, 2]] == pytest.approx([0.02, 0.02])
     assert np.isnan(holm([np.nan, 0.5])[0])
-
-
-def test_compare_with_best_marks() -> None:
-    base = np.array([0.90, 0.91, 0.92, 0.93])
-    jitter = np.array([0.004, -0.003, -0.002, 0.001])
-    values = np.array(
-        [
-            base,
-            base - 0.001 + jitter,  # within noise of the best
-            base - 0.05 + jitter,  # clearly worse
-            [0.99, 0.99, np.nan, np.nan],  # better mean, but two seeds
-            [np.nan] * 4,
-        ]
-    )
-    found = compare_with_best(values, higher_is_better=True)
-    assert found.best == 0
-    assert found.marks == ["best", "indistinguishable", "worse", "too few seeds", "no value"]
-    raw = [stats.ttest_rel(values[i], values[0]).pvalue for i in (1, 2)]
-    assert found.corrected[[1, 2]] == pytest.approx([raw[0], 2 * raw[1]])
-    assert np.isnan(found.corrected[[0, 3, 4]]).all()
-
-
-def test_compare_with_best_direction_and_few_seeds() -> None:
-    errors = np.array([[0.2, 0.2], [0.1, 0.1]])
-    found = compare_with_best(errors, higher_is_better=False)
-    assert found.best == 1
-    assert found.marks == ["too few seeds", "too few seeds"]
-    assert compare_with_best(errors, higher_is_better=True).best == 0
-    assert compare_with_best(np.full((2, 3), np.nan), True).best is None
-
-
-def test_too_few_common_seeds() -> None:
-    values = np.array([[1.0, 1.1, 1.2, np.nan, np.nan], [np.nan, np.nan, 0.9, 0.8, 0.7]])
-    assert compare_with_best(values, True).marks == ["best", "too few seeds"]
-
-
-def test_correction_holds_the_error_rate() -> None:
-    rng = np.random.default_rng(3)
-    wrong = 0
-    for _ in range(400):
-        values = rng.normal(size=(4, 6))
-        wrong += "worse" in compare_with_best(values, True).marks
-    # Choosing the best first makes the test somewhat liberal; uncorrected it would be far worse.
-    assert wrong / 400 < 0.15
 
 
 def test_spearman_agrees_with_scipy_with_ties() -> None:

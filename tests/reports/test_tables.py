@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from reports.collect import collect
+from reports.details import by_protocol
 from reports.render import tex, to_csv, to_latex, to_markdown
 from reports.selection import select
-from reports.tables import Table, all_tables
+from reports.table import Table
+from reports.tables import all_tables
 from tests.reports.conftest import make_report
 from tests.reports.fake_results import Tree, write_tree
 
@@ -29,22 +31,101 @@ KNOWN = {
 }
 
 
-@pytest.fixture
-def tables(tmp_path: Path) -> dict[str, Table]:
+def all_of(folder: Path, identities: str | None) -> dict[str, Table]:
+    """The tables of the known results; with or without resamples of the identities."""
+
     def fates(loss: str, _: object, seed: int) -> tuple[str, str | None]:
         gone = loss == "center" and seed == 2
         return ("failed", "OSError: disk is 100 % full_up") if gone else ("finished", None)
 
     tree = write_tree(
-        tmp_path, grid=GRID, seeds=3, values=lambda loss, _, seed: KNOWN[loss][seed], fates=fates
+        folder,
+        grid=GRID,
+        seeds=3,
+        values=lambda loss, _, seed: KNOWN[loss][seed],
+        fates=fates,
+        identities=identities,
     )
     study = collect(tree.plan, tree.runs)
     return {table.name: table for table in all_tables(study, select(study))}
 
 
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, Table]:
+    return all_of(tmp_path, None)
+
+
 @pytest.mark.parametrize("name", ["comparison", "paired", "failures", "cost"])
 def test_golden_table(tables: dict[str, Table], name: str) -> None:
     assert to_csv(tables[name]) == (GOLDEN / f"{name}.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["comparison", "paired", "uncertainty"])
+def test_golden_table_with_identities(tmp_path: Path, name: str) -> None:
+    table = all_of(tmp_path, "shared")[name]
+    assert to_csv(table) == (GOLDEN / f"{name}_identities.csv").read_text()
+
+
+def rows_of(table: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(table))))
+
+
+def test_identities_widen_and_the_caption_says_so(tmp_path: Path) -> None:
+    seeds, shared, own = (all_of(tmp_path / kind, kind or None) for kind in ("", "shared", "own"))
+    name = "verification/eer"
+    width = {
+        kind: [float(row[f"{name}_ci95"]) for row in rows_of(tables["comparison"])]
+        for kind, tables in (("seeds", seeds), ("shared", shared), ("own", own))
+    }
+    # Center loss has two seeds: with t(1) nothing can widen that interval.
+    assert width["shared"][0] > 1.5 * width["seeds"][0]
+    assert width["own"] == width["seeds"]
+    assert "EER" in seeds["comparison"].caption.split("over seeds alone")[0]
+    for tables in (shared, own):
+        text = tables["comparison"].caption
+        assert "EER" in text.split("over seeds and identities")[0].split("classes judged): ")[1]
+    row = rows_of(shared["uncertainty"])[0]
+    assert float(row["seeds_ci95"]) < float(row["both_ci95"])
+    assert float(row["identities_ci95"]) < float(row["both_ci95"])
+
+
+def test_one_seed_has_the_interval_over_identities(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, grid={"softmax": {}, "cosface": {}}, seeds=1, identities="shared")
+    study = collect(tree.plan, tree.runs)
+    table = next(t for t in all_tables(study, select(study)) if t.name == "comparison")
+    row = rows_of(table)[0]
+    assert float(row["verification/eer_low"]) < float(row["verification/eer"])
+    assert row["verification/eer_mark"] == "too few seeds"
+    assert "over identities, of one model" in table.caption
+
+
+def test_all_metrics_are_in_their_table(tables: dict[str, Table]) -> None:
+    rows = rows_of(tables["metrics"])
+    shown = {row["metric"] for row in rows}
+    assert {"verification/auc", "verification/genuine_pairs", "geometry/intra"} <= shown
+    assert "lately/invented_7" in shown
+    assert not any(name.startswith("validation/") for name in shown)
+    refused = [row for row in rows if row["metric"] == "verification/tar_at_far_1e-04"]
+    assert {row["value_mark"] for row in refused} == {"refused"}
+    protocols = by_protocol(tables["metrics"])
+    assert [table.title for table in protocols] == [
+        "Closed set",
+        "Verification",
+        "Retrieval",
+        "Geometry",
+        "Lately",
+    ]
+    assert sum(len(table.rows) for table in protocols) == len(shown)
+    assert all(len(table.columns) == 1 + len(GRID) for table in protocols)
+
+
+def test_the_comparison_stays_readable(tables: dict[str, Table]) -> None:
+    keys = [column.key for column in tables["comparison"].columns]
+    assert len(keys) <= 3 + 9
+    assert "verification/tar_at_far_1e-03" in keys
+    assert "verification/tar_at_far_1e-02" in keys
+    assert "verification/tar_at_far_1e-01" not in keys
+    assert "verification/auc" not in keys
 
 
 def test_numbers_by_hand(tables: dict[str, Table]) -> None:
@@ -69,13 +150,9 @@ def test_numbers_by_hand(tables: dict[str, Table]) -> None:
 
 
 def test_refused_values(tables: dict[str, Table]) -> None:
-    text = to_markdown(tables["comparison"])
-    assert "TAR@1e-4 ↑" in text
+    text = to_markdown(tables["metrics"])
     assert text.count("n/a |") == len(GRID)
     assert "- TAR@1e-4 n/a: FAR 0.0001 of 60,000 impostor pairs is fewer than 10 false acc" in text
-    first = next(csv.DictReader(io.StringIO(to_csv(tables["comparison"]))))
-    assert first["verification/tar_at_far_1e-04"] == ""
-    assert first["verification/tar_at_far_1e-04_mark"] == "refused"
 
 
 def test_formats_agree(tables: dict[str, Table]) -> None:

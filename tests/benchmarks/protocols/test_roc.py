@@ -7,41 +7,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from benchmarks.protocols import ProtocolError
-from benchmarks.protocols.roc import auc, eer, roc, tar_at_far, thin
-from tests.benchmarks.protocols.vectors import arrays, cases
-
-VERIFICATION = [
-    "verification." + name
-    for name in ("random", "ties", "all_eq", "sep", "inv", "one_gen", "two_pairs")
-]
-
-
-def curve_of(inputs):
-    same = inputs["same"].astype(bool)
-    return roc(inputs["scores"][same], inputs["scores"][~same])
-
-
-@pytest.mark.parametrize("case", cases(*VERIFICATION))
-def test_curve_auc_and_eer_of_the_vectors(case):
-    inputs, expected = arrays(case)
-    curve = curve_of(inputs)
-    np.testing.assert_allclose(curve.thresholds, expected["threshold"], atol=1e-10)
-    np.testing.assert_allclose(curve.tar, expected["tar"], atol=1e-10)
-    np.testing.assert_allclose(curve.far, expected["far"], atol=1e-10)
-    assert auc(curve) == pytest.approx(float(expected["auc"]), abs=1e-10)
-    assert eer(curve) == pytest.approx(float(expected["eer"]), abs=1e-10)
-
-
-@pytest.mark.parametrize("case", cases("tar_at_far."))
-def test_operating_points_of_the_vectors(case):
-    inputs, expected = arrays(case)
-    curve = curve_of(inputs)
-    point = tar_at_far(curve, case["params"]["target"]["value"])
-    assert point.tar == pytest.approx(float(expected["tar"]), abs=1e-10)
-    assert point.far == pytest.approx(float(expected["far_achieved"]), abs=1e-10)
-    accepted = round(point.far * curve.impostor[-1])
-    assert accepted == int(expected["n_impostor_accepted"])
-    assert point.threshold == pytest.approx(float(expected["threshold"]), abs=1e-10)
+from benchmarks.protocols.detection_cost import Costs, min_dcf
+from benchmarks.protocols.roc import (
+    auc,
+    eer,
+    eer_midpoint,
+    eer_threshold,
+    roc,
+    tar_at_far,
+    thin,
+)
 
 
 @pytest.mark.parametrize("digits", [1, 2, 7])
@@ -70,6 +45,13 @@ def test_a_curve_worked_out_by_hand():
     assert eer(curve) == pytest.approx(1 / 3, abs=1e-15)
     assert tar_at_far(curve, 0.3).threshold == 0.8
     assert (tar_at_far(curve, 0.3).tar, tar_at_far(curve, 0.3).far) == (0.5, 0.25)
+    assert tar_at_far(curve, 0.3).impostors == 1
+    assert curve.frr.tolist() == [1, 0.75, 0.5, 0, 0]
+    assert eer_threshold(curve) == (0.8, 0.5)
+    assert eer_midpoint(curve) == 0.375  # at 0.8, where |FAR - FRR| is .25, not .5
+    # P .5, both costs 1: FAR + FRR at its least, .5 at 0.5
+    assert min_dcf(curve, Costs(prior=0.5)) == 0.5
+    assert min_dcf(curve) == pytest.approx(0.75)  # one false accept of 4 costs 24.75
 
 
 def test_a_target_that_is_exactly_a_count_is_reached():
@@ -154,3 +136,28 @@ def test_a_short_curve_is_drawn_whole():
     far, tar = thin(curve)
     assert far.tolist() == [0, 0, 0.5, 1, 1]
     assert tar.tolist() == [0, 0.5, 0.5, 0.5, 1]
+
+
+def test_a_threshold_with_equal_rates_is_the_threshold_of_the_eer():
+    curve = roc(np.array([3.0, 1.0]), np.array([2.0, 0.0]))
+    assert (eer(curve), eer_midpoint(curve), eer_threshold(curve)) == (0.5, 0.5, (2.0, 2.0))
+    tied = roc(np.ones(2), np.ones(3))
+    assert (eer(tied), eer_midpoint(tied), eer_threshold(tied)) == (0.5, 0.5, (np.inf, 1.0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(genuine=LEVELS, impostor=LEVELS)
+def test_least_cost_by_trying_every_threshold(genuine, impostor):
+    first, second = np.array(genuine, float), np.array(impostor, float)
+    costs = Costs(prior=0.1, miss=10.0, false_accept=2.0)
+    tried = [
+        1.0 * (first < t).mean() + 1.8 * (second >= t).mean() for t in [np.inf, *first, *second]
+    ]
+    assert min_dcf(roc(first, second), costs) == pytest.approx(min(tried), abs=1e-12)
+    assert min_dcf(roc(first, second), costs) <= 1.0
+
+
+@pytest.mark.parametrize("wrong", [{"prior": 0.0}, {"prior": 1.0}, {"miss": 0.0}])
+def test_impossible_costs_are_refused(wrong):
+    with pytest.raises(ProtocolError, match=r"prior|costs"):
+        Costs(**wrong)

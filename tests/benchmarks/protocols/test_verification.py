@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.protocols import Judged, judge
+from benchmarks.protocols import Judged, Settings, judge
+from benchmarks.protocols.resampling import resample
 from benchmarks.protocols.verification import far_text
 
-FARS = [1e-1, 1e-2, 1e-3]
+FARS = (1e-1, 1e-2, 1e-3)
 UNKNOWN_VALIDATION, UNKNOWN_TEST = 3, 4
 
 
 def judged(embeddings, labels, part=UNKNOWN_TEST):
     part = np.broadcast_to(np.int8(part), len(labels))
-    return Judged(np.asarray(embeddings), np.asarray(labels), part, np.array([0]))
+    return Judged(np.asarray(embeddings), np.array(labels, dtype=int), part, np.array([0]))
+
+
+def verify(run, fars=FARS, resamples=0):
+    return judge(run, ["verification"], Settings(fars=fars, resamples=resamples))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,8 @@ def planted():
 
 def test_test_and_validation_classes_are_judged_apart(planted):
     run, angles = planted
-    metrics, notes, _ = judge(run, ["verification"], FARS)
+    outcome = verify(run)
+    metrics, notes = outcome.metrics, outcome.notes
     for prefix, chosen in (("", run.labels < 12), ("validation/", run.labels >= 12)):
         labels = run.labels[chosen]
         upper = np.triu_indices(len(labels), 1)
@@ -38,7 +44,7 @@ def test_test_and_validation_classes_are_judged_apart(planted):
         assert metrics[prefix + "verification/genuine_pairs"] == same.sum()
         assert metrics[prefix + "verification/impostor_pairs"] == (~same).sum()
         expected = roc_auc_score(same, cosines)
-        assert metrics[prefix + "verification/auc"] == pytest.approx(expected, abs=1e-6)
+        assert metrics[prefix + "verification/auc"] == pytest.approx(expected, abs=1e-12)
         # TAR at FAR 0.1: the threshold lets in at most a tenth of the impostors
         threshold = min(t for t in cosines if (cosines[~same] >= t).mean() <= 0.1)
         rates = [(cosines[kind] >= threshold).mean() for kind in (same, ~same)]
@@ -57,7 +63,8 @@ def test_test_and_validation_classes_are_judged_apart(planted):
 
 def test_curves_are_the_roc_and_the_histograms(planted):
     run, _ = planted
-    metrics, _, curves = judge(run, ["verification"], [])
+    outcome = verify(run)
+    metrics, curves = outcome.metrics, outcome.curves
     for side, genuine, impostor in (("test", 120, 1650), ("validation", 40, 150)):
         far, tar = curves[f"{side}/verification/far"], curves[f"{side}/verification/tar"]
         assert len(far) == len(tar) <= 400
@@ -74,16 +81,22 @@ def test_curves_are_the_roc_and_the_histograms(planted):
 
 def test_the_histogram_puts_scores_into_their_bins():
     # cosines: 1 (genuine), 0 and 0 (impostor)
-    _, _, curves = judge(judged(np.eye(2)[[0, 0, 1]], [1, 1, 2]), ["verification"], [])
+    curves = verify(judged(np.eye(2)[[0, 0, 1]], [1, 1, 2])).curves
     assert np.flatnonzero(curves["test/verification/genuine_histogram"]).tolist() == [199]
     assert curves["test/verification/impostor_histogram"][100] == 2
+    assert np.flatnonzero(curves["test/verification/genuine_angles"]).tolist() == [0]
+    assert curves["test/verification/impostor_angles"][90] == 2
 
 
 def test_collapsed_embeddings_are_judged_as_guessing():
-    metrics, _, _ = judge(judged(np.full((60, 5), 0.3), np.arange(60) % 6), ["verification"], FARS)
+    outcome = verify(judged(np.full((60, 5), 0.3), np.arange(60) % 6), resamples=20)
+    metrics = outcome.metrics
     assert metrics["verification/auc"] == metrics["verification/eer"] == 0.5
     assert metrics["verification/tar_at_far_1e-01"] == 0.0
     assert metrics["verification/achieved_far_1e-01"] == 0.0
+    assert metrics["verification/min_dcf"] == 1.0
+    assert (outcome.replicates["verification/eer"] == 0.5).all()
+    assert (outcome.replicates["verification/tar_at_far_1e-01"] == 0.0).all()
 
 
 @pytest.mark.parametrize(
@@ -96,12 +109,13 @@ def test_collapsed_embeddings_are_judged_as_guessing():
     ],
 )
 def test_undefined_numbers_have_a_reason(embeddings, labels, reason):
-    metrics, notes, curves = judge(judged(embeddings, labels), ["verification"], [0.1])
-    names = ["auc", "eer", "tar_at_far_1e-01", "achieved_far_1e-01"]
+    outcome = verify(judged(embeddings, labels), (0.1,), resamples=10)
+    metrics, notes, curves = outcome.metrics, outcome.notes, outcome.curves
+    names = ["auc", "eer", "min_dcf", "tar_at_far_1e-01", "achieved_far_1e-01"]
     assert notes == {f"verification/{name}": reason for name in names}
     assert all(metrics[name] is None for name in notes)
     assert metrics["verification/genuine_pairs"] is not None
-    assert curves == {}
+    assert curves == outcome.replicates == outcome.left_out == {}
 
 
 @pytest.mark.parametrize(
@@ -110,3 +124,28 @@ def test_undefined_numbers_have_a_reason(embeddings, labels, reason):
 )
 def test_rates_in_names(far, text):
     assert far_text(far) == text
+
+
+def test_replicates_stand_beside_the_metrics_they_belong_to(planted):
+    run, _ = planted
+    outcome = verify(run, resamples=50)
+    names = {
+        f"verification/{name}"
+        for name in ("auc", "eer", "min_dcf", "tar_at_far_1e-01", "tar_at_far_1e-02")
+    }
+    assert set(outcome.replicates) == set(outcome.left_out) == names
+    for name in names:
+        assert outcome.replicates[name].shape == (50,)
+        assert outcome.left_out[name].shape == (12,)
+    # Class by class: the AUC without class 3 is that of the other classes.
+    chosen = run.labels < 12
+    drawn = resample(run.labels[chosen], 50)
+    unit = drawn.units[run.labels[chosen] == 3][0]
+    others = chosen & (run.labels != 3)
+    alone = verify(judged(run.embeddings[others], run.labels[others]))
+    for name in ("auc", "eer", "min_dcf", "tar_at_far_1e-01"):
+        value = outcome.left_out[f"verification/{name}"][unit]
+        assert value == pytest.approx(alone.metrics[f"verification/{name}"], abs=0.02)
+    assert outcome.left_out["verification/auc"][unit] == pytest.approx(
+        alone.metrics["verification/auc"], abs=1e-3
+    )

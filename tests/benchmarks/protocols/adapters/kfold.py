@@ -1,5 +1,13 @@
-"""Adapters of the metric vectors: kfold."""
+"""Adapters of the metric vectors: LFW folds."""
+
+from benchmarks.protocols.kfold import kfold_accuracy
 
 PROTOCOL = "verification"
 
-ADAPTERS = {}
+
+def lfw_10fold(case):
+    got = kfold_accuracy(case.input("scores"), case.input("same"), case.input("folds"))
+    return {key: getattr(got, key) for key in case.row["expected"]}
+
+
+ADAPTERS = {"lfw_10fold": lfw_10fold}

@@ -1,0 +1,236 @@
+"""Retrieval on any scores: what each query finds, from the ranks of the references it should find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.protocols.cosine import unit_rows
+from benchmarks.protocols.judged import ProtocolError
+from benchmarks.protocols.neighbours import REMOVED, key_blocks
+
+TIES = ("stable", "pessimistic", "optimistic")
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """How well each query found its relevant references: (Q,) float64 each, NaN for a query that has none.
+
+    With M relevant references at the ranks r_1 < ... < r_M (the best-scored reference has rank 1), and the precision
+    i / r_i at each of them:
+
+    Attributes
+    ----------
+    first : r_1; the query counts for recall@k where it is at most k.
+    r_precision : share of relevant ones among the first M.
+    average_precision_at_r : sum of the precisions over the r_i <= M, divided by M (MAP@R: Musgrave et al. 2020).
+    average_precision : mean of the precisions over all M, without interpolation.
+    inverse_penalty : M / r_M, the precision at the hardest one (mINP: Ye et al. 2021).
+    """
+
+    first: np.ndarray
+    r_precision: np.ndarray
+    average_precision_at_r: np.ndarray
+    average_precision: np.ndarray
+    inverse_penalty: np.ndarray
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Queries with a relevant reference: bool (Q,)."""
+        return ~np.isnan(self.first)
+
+    def recall(self, k: int) -> np.ndarray:
+        """1 where a relevant reference is among the first `k`, else 0: (Q,) float64, NaN for queries left out.
+
+        Raises
+        ------
+        ProtocolError : `k` is not a whole number above 0.
+        """
+        if k != int(k) or k < 1:
+            raise ProtocolError(f"recall@{k}: k must be a whole number above 0")
+        return np.where(self.counted, self.first <= k, np.nan)
+
+    def values(self, ks: Sequence[int]) -> dict[str, np.ndarray]:
+        """What is averaged over the queries, (Q,) by the name of the average."""
+        return {f"recall_at_{k}": self.recall(k) for k in ks} | {
+            "r_precision": self.r_precision,
+            "map_at_r": self.average_precision_at_r,
+            "map": self.average_precision,
+            "minp": self.inverse_penalty,
+        }
+
+
+def retrieve_by_scores(
+    scores: np.ndarray,
+    query_labels: np.ndarray,
+    reference_labels: np.ndarray,
+    *,
+    same_set: bool,
+    ties: str = "stable",
+    query_cameras: np.ndarray | None = None,
+    reference_cameras: np.ndarray | None = None,
+) -> Retrieved:
+    """Rank all references for every query by given scores.
+
+    Parameters
+    ----------
+    scores : (Q, R) similarities, any but NaN.
+    query_labels, reference_labels : (Q,) and (R,) int.
+    same_set : the queries are the references; each is removed from its own list.
+    ties : "stable": the lowest reference index first; "pessimistic": relevant references last; "optimistic": first.
+    query_cameras, reference_cameras : (Q,) and (R,) int: references of the query's class and of its camera are removed
+        from its list (Zheng et al. 2015); not with `same_set`.
+
+    Raises
+    ------
+    ProtocolError : shapes that do not fit, NaN, no query or no reference, an unknown rule for ties.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if not (len(query_labels) and len(reference_labels)):
+        raise ProtocolError("there are no queries or no references")
+    if scores.shape != (len(query_labels), len(reference_labels)):
+        raise ProtocolError(
+            f"scores of shape {scores.shape} for {len(query_labels)} queries and {len(reference_labels)} references"
+        )
+    if np.isnan(scores).any():
+        raise ProtocolError(f"{int(np.isnan(scores).sum())} scores are not a number")
+    if ties not in TIES:
+        raise ProtocolError(f"ties: {ties!r}; allowed: {', '.join(TIES)}")
+    relevance = _Relevance(
+        query_labels, reference_labels, same_set, query_cameras, reference_cameras
+    )
+    table = np.full((len(scores), 5), np.nan)
+    for query, row in enumerate(scores):
+        relevant, removed = relevance.of(query)
+        if len(relevant):
+            wanted = np.zeros(len(row), dtype=bool)
+            wanted[relevant] = True
+            last = {"stable": np.arange(len(row)), "pessimistic": wanted, "optimistic": ~wanted}
+            order = np.lexsort((last[ties], -row))  # stable: equal in both, the lowest index first
+            order = order[~np.isin(order, removed)]
+            table[query] = _measures(np.flatnonzero(wanted[order]) + 1)
+    return Retrieved(*table.T)
+
+
+def retrieve_by_cosine(
+    queries: np.ndarray,
+    references: np.ndarray,
+    query_labels: np.ndarray,
+    reference_labels: np.ndarray,
+    *,
+    same_set: bool,
+    query_cameras: np.ndarray | None = None,
+    reference_cameras: np.ndarray | None = None,
+) -> Retrieved:
+    """Rank all references for every query by the cosine of embeddings (``neighbours``), ties to the lowest position.
+
+    Parameters
+    ----------
+    queries, references : (Q, D) and (R, D) finite, any length; the same rows with `same_set`.
+    query_labels, reference_labels, same_set, query_cameras, reference_cameras : as in `retrieve_by_scores`.
+
+    Memory: both sets in float64 and one block of keys (some 8 to 50 MB), whatever Q is. Time: the product and a sort of
+    the references that score at least the worst relevant one.
+
+    Raises
+    ------
+    ProtocolError : lengths that do not fit, no query or no reference.
+    """
+    for name, rows, labels in (
+        ("queries", queries, query_labels),
+        ("references", references, reference_labels),
+    ):
+        if len(rows) != len(labels):
+            raise ProtocolError(f"{len(labels)} labels for {len(rows)} {name}")
+        if len(rows) == 0:
+            raise ProtocolError(f"there are no {name}")
+    relevance = _Relevance(
+        query_labels, reference_labels, same_set, query_cameras, reference_cameras
+    )
+    table = np.full((len(queries), 5), np.nan)
+    unit = unit_rows(references, np.float64)
+    for rows, keys in key_blocks(unit if same_set else unit_rows(queries, np.float64), unit):
+        for query, row in zip(rows, keys, strict=True):
+            relevant, removed = relevance.of(query)
+            if len(relevant):
+                wanted = np.sort(row[relevant])
+                row[removed] = REMOVED
+                reached = row[row >= wanted[0]]
+                reached.sort()
+                ranks = len(reached) - np.searchsorted(reached, wanted)  # falling: keys differ
+                table[query] = _measures(ranks[::-1])
+    return Retrieved(*table.T)
+
+
+def relevant_counts(
+    query_labels: np.ndarray,
+    reference_labels: np.ndarray,
+    *,
+    same_set: bool,
+    query_cameras: np.ndarray | None = None,
+    reference_cameras: np.ndarray | None = None,
+) -> np.ndarray:
+    """How many relevant references each query has: int64 (Q,); arguments as in `retrieve_by_scores`."""
+    relevance = _Relevance(
+        query_labels, reference_labels, same_set, query_cameras, reference_cameras
+    )
+    return np.array([len(relevance.of(query)[0]) for query in range(len(query_labels))], np.int64)
+
+
+class _Relevance:
+    """Which references each query should find, and which are taken out of its list."""
+
+    def __init__(
+        self,
+        query_labels: np.ndarray,
+        reference_labels: np.ndarray,
+        same_set: bool,
+        query_cameras: np.ndarray | None,
+        reference_cameras: np.ndarray | None,
+    ) -> None:
+        if same_set and not np.array_equal(query_labels, reference_labels):
+            raise ProtocolError("same_set: queries and references have different labels")
+        if (query_cameras is None) != (reference_cameras is None):
+            raise ProtocolError("cameras are needed of queries and references, or of neither")
+        if query_cameras is not None and reference_cameras is not None:
+            if same_set:
+                raise ProtocolError("same_set: cameras are for separate queries and references")
+            if len(query_cameras) != len(query_labels):
+                raise ProtocolError(f"{len(query_cameras)} cameras of {len(query_labels)} queries")
+            if len(reference_cameras) != len(reference_labels):
+                raise ProtocolError(
+                    f"{len(reference_cameras)} cameras of {len(reference_labels)} references"
+                )
+        self.same_set = same_set
+        self.query_cameras, self.reference_cameras = query_cameras, reference_cameras
+        self.order = np.argsort(reference_labels, kind="stable")
+        ordered = reference_labels[self.order]
+        self.start = np.searchsorted(ordered, query_labels, side="left")
+        self.stop = np.searchsorted(ordered, query_labels, side="right")
+
+    def of(self, query: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the relevant references of a query, and of those removed."""
+        same = self.order[self.start[query] : self.stop[query]]
+        if self.same_set:
+            junk = same == query
+        elif self.query_cameras is not None and self.reference_cameras is not None:
+            junk = self.reference_cameras[same] == self.query_cameras[query]
+        else:
+            junk = np.zeros(len(same), dtype=bool)
+        return same[~junk], same[junk]
+
+
+def _measures(ranks: np.ndarray) -> tuple[float, float, float, float, float]:
+    """The fields of ``Retrieved`` of one query from the rising ranks (M,) of its relevant references, M >= 1."""
+    count = len(ranks)
+    precision = np.arange(1, count + 1) / ranks
+    within = int(np.searchsorted(ranks, count, side="right"))
+    return (
+        float(ranks[0]),
+        within / count,
+        float(precision[:within].sum()) / count,
+        float(precision.sum()) / count,
+        count / float(ranks[-1]),
+    )
