@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.protocols.judged import PER_IMAGE, Judged, ProtocolError
+from benchmarks.errors import ProtocolError
+from benchmarks.protocols.judged import PER_IMAGE, Judged
 from datasets.splits import PART_CODES
 
 OPTIONAL = tuple(

@@ -9,3 +9,7 @@ class ConfigError(Exception):
 
 class TrainingError(Exception):
     """A stack that could not be trained for a reason outside the experiments (disk, device, lock)."""
+
+
+class ProtocolError(ValueError):
+    """Embeddings, scores or settings that cannot be judged; the message says which and why."""

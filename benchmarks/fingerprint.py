@@ -32,7 +32,7 @@ ENGINE = (
     "datasets/splits.py",
     "losses/build.py",
 )
-PROTOCOLS = "benchmarks/protocols"
+JUDGING = ("benchmarks/measures", "benchmarks/protocols")
 
 
 def _strip_docstrings(tree: ast.Module) -> ast.Module:
@@ -81,4 +81,4 @@ def loss_fingerprint(loss: str) -> str:
 @cache
 def protocols_fingerprint() -> str:
     """Fingerprint of the judging of embeddings."""
-    return source_fingerprint((ROOT / PROTOCOLS).glob("*.py"))
+    return source_fingerprint(path for folder in JUDGING for path in (ROOT / folder).glob("*.py"))

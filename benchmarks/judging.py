@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.embedding_files import EmbeddingFile, read_embeddings
 from benchmarks.files import file_hash
+from benchmarks.measures.kfold import contiguous_folds
+from benchmarks.measures.pair_lists import FoundPairs, find_images, read_pairs
 from benchmarks.protocols import PROTOCOLS, Outcome, ProtocolError, Settings, judge
-from benchmarks.protocols.kfold import contiguous_folds
 from benchmarks.protocols.listed_pairs import VERSION, fuse, listed_pairs
-from benchmarks.protocols.pair_lists import FoundPairs, find_images, read_pairs
 from benchmarks.verdict_folder import check_out, write_folder
 
 PAIRS = "pairs"  # beside the names of PROTOCOLS: the list of --pairs

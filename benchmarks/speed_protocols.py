@@ -125,9 +125,9 @@ def clusters(classes: int, images: int, dim: int) -> tuple[np.ndarray, np.ndarra
 def _tiles(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, float]:
     import torch
 
-    from benchmarks.protocols.pairs import verify_pairs
-    from benchmarks.protocols.resampling import resample
-    from benchmarks.protocols.roc import auc, eer, tar_at_far
+    from benchmarks.measures.pairs import verify_pairs
+    from benchmarks.measures.resampling import resample
+    from benchmarks.measures.roc import auc, eer, tar_at_far
 
     torch.set_num_threads(job["threads"])
     if job["device"] != "cpu":  # its first use loads libraries

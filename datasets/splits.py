@@ -119,8 +119,8 @@ def make_split(
 ) -> Split:
     """Divide `image_set` as `spec` says.
 
-    `division` picks one of `SIX_FOUR` (its rest by 5). The draws of classes and of images do not depend on the amounts asked for: with one seed, a
-    larger test set contains the smaller one.
+    `division` picks one of `SIX_FOUR` (its rest by 5). The draws of classes and of images do not
+    depend on the amounts asked for: with one seed, a larger test set contains the smaller one.
 
     Raises
     ------

@@ -1,12 +1,12 @@
-"""Ways of judging embeddings: plain functions on arrays, no training code, NumPy only.
+"""Ways of judging the embeddings of a run; no training code.
 
 A protocol is one function ``(judged, side, settings) -> Outcome`` and one row of
-``registry.PROTOCOLS``. ``judge`` applies protocols to one run's embeddings; the score-level
-functions (``roc``, ``closed_set``, ``retrieval``) know nothing of runs and can be used on any
-scores.
+``registry.PROTOCOLS``; ``judge`` applies protocols to one run's embeddings. The maths is in
+``benchmarks.measures`` and can be used on any scores.
 """
 
-from benchmarks.protocols.judged import Judged, Outcome, ProtocolError, Settings, read_judged
+from benchmarks.errors import ProtocolError
+from benchmarks.protocols.judged import Judged, Outcome, Settings, read_judged
 from benchmarks.protocols.registry import PROTOCOLS, Protocol, judge
 
 __all__ = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.protocols.calibration import reliability
-from benchmarks.protocols.classifiers import class_recall, nearest_class_mean, nearest_neighbours
+from benchmarks.measures.calibration import reliability
+from benchmarks.measures.classifiers import class_recall, nearest_class_mean, nearest_neighbours
+from benchmarks.measures.resampling import Resamples, left_out_mean, resample, resampled_mean
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
-from benchmarks.protocols.resampling import Resamples, left_out_mean, resample, resampled_mean
 
 NEIGHBOURS = 5
 CURVE_POINTS = 400

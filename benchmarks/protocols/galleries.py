@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.protocols.classifiers import class_means
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.neighbours import LEVELS_PER_UNIT
-from benchmarks.protocols.resampling import generator
-from benchmarks.protocols.search import Searches, searches
+from benchmarks.measures.classifiers import class_means
+from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.neighbours import LEVELS_PER_UNIT
+from benchmarks.measures.resampling import generator
+from benchmarks.measures.search import Searches, searches
 
 MAX_TEMPLATE_IMAGES = 5
 BLOCK_SCORES = 2**20  # scores held at a time: 8 MB

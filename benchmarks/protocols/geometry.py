@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.protocols.angles import (
+from benchmarks.measures.angles import (
     ClassAngles,
     angles,
     angular_fisher,
     class_angles,
     nearest_angles,
 )
-from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
-from benchmarks.protocols.resampling import left_out_mean, resample, resampled_mean
-from benchmarks.protocols.spread import (
+from benchmarks.measures.resampling import left_out_mean, resample, resampled_mean
+from benchmarks.measures.spread import (
     alignment,
     effective_rank,
     singular_values,
     spectral_decay,
     uniformity,
 )
+from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
 
 CURVE_POINTS = 400
 NORM_BINS = 100

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.protocols.detection import (
+from benchmarks.measures.detection import (
     MIN_EXPECTED_ALARMS,
     Detections,
     UnitScores,
     accepted,
 )
+from benchmarks.measures.resampling import resample
+from benchmarks.measures.search import Searches, dir_curve, match_rates, point_at
 from benchmarks.protocols.galleries import draw_gallery, search_gallery
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
-from benchmarks.protocols.resampling import resample
-from benchmarks.protocols.search import Searches, dir_curve, match_rates, point_at
 from benchmarks.protocols.verification import far_text
 
 RANKS = (1, 5, 10)

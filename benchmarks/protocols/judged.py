@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.errors import ProtocolError
 from datasets.splits import PART_CODES
 
 SIDES = ("test", "validation")
-
-
-class ProtocolError(ValueError):
-    """Embeddings, scores or settings that cannot be judged; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +159,7 @@ class Outcome:
     notes : for every None its reason, under the same name.
     curves : arrays for drawing, by name.
     replicates : for the metrics that depend on the draw of identities, their values (R,) under the resamples of
-        ``benchmarks.protocols.resampling``; NaN where a resample does not define it.
+        ``benchmarks.measures.resampling``; NaN where a resample does not define it.
     left_out : for the same metrics their values (U,) without each identity.
     identities : class ids judged, by world ("known", "unknown"); equal arrays mean equal resamples.
     """

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.classifiers import class_means
-from benchmarks.protocols.cosine import unit_rows
+from benchmarks.measures.classifiers import class_means
+from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.neighbours import LEVELS_PER_UNIT, nearest
 from benchmarks.protocols.judged import Judged, embedding_problem
-from benchmarks.protocols.neighbours import LEVELS_PER_UNIT, nearest
 
 SCORES = ("max_logit", "max_softmax", "max_cosine", "nearest_mean", "mean_distance")
 BLOCK_SCORES = 2**20  # scores held at a time: 8 MB

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.protocols import compatibility
-from benchmarks.protocols.detection_cost import min_dcf
-from benchmarks.protocols.judged import Outcome, ProtocolError, Settings, embedding_problem
-from benchmarks.protocols.kfold import kfold_accuracy
-from benchmarks.protocols.listed_resamples import resampled_rates
-from benchmarks.protocols.pair_lists import FoundPairs
-from benchmarks.protocols.resampling import resample
-from benchmarks.protocols.roc import Roc, auc, eer, roc, tar_at_far, thin
+from benchmarks.errors import ProtocolError
+from benchmarks.measures import compatibility
+from benchmarks.measures.detection_cost import min_dcf
+from benchmarks.measures.kfold import kfold_accuracy
+from benchmarks.measures.listed_resamples import resampled_rates
+from benchmarks.measures.pair_lists import FoundPairs
+from benchmarks.measures.resampling import resample
+from benchmarks.measures.roc import Roc, auc, eer, roc, tar_at_far, thin
+from benchmarks.protocols.judged import Outcome, Settings, embedding_problem
 from benchmarks.protocols.verification import MIN_EXPECTED_IMPOSTORS, far_text
 
 VERSION = 1  # of the numbers named pairs/… and compatibility/…

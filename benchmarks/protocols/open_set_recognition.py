@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.protocols.detection import (
+from benchmarks.measures.detection import (
     MIN_EXPECTED_ALARMS,
     UnitScores,
     accepted,
@@ -14,10 +14,10 @@ from benchmarks.protocols.detection import (
     weighted_area,
     wins,
 )
+from benchmarks.measures.oscr import auroc, oscr_area, oscr_curve, point_at
+from benchmarks.measures.resampling import Resamples, resample
 from benchmarks.protocols.judged import Judged, Outcome, Settings
 from benchmarks.protocols.known_scores import ANSWERING, SCORES, Scored, scored
-from benchmarks.protocols.oscr import auroc, oscr_area, oscr_curve, point_at
-from benchmarks.protocols.resampling import Resamples, resample
 from benchmarks.protocols.verification import far_text
 
 BINS = 100

@@ -8,10 +8,11 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from benchmarks.errors import ProtocolError
 from benchmarks.protocols.closed_set import closed_set
 from benchmarks.protocols.geometry import geometry
 from benchmarks.protocols.identification import identification
-from benchmarks.protocols.judged import SIDES, Judged, Outcome, ProtocolError, Settings
+from benchmarks.protocols.judged import SIDES, Judged, Outcome, Settings
 from benchmarks.protocols.open_set_recognition import open_set_recognition
 from benchmarks.protocols.retrieval import retrieval
 from benchmarks.protocols.verification import verification

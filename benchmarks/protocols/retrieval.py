@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.measures.ranking import relevant_counts, retrieve_by_cosine
+from benchmarks.measures.resampling import left_out_mean, resample, resampled_mean
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
-from benchmarks.protocols.ranking import relevant_counts, retrieve_by_cosine
-from benchmarks.protocols.resampling import left_out_mean, resample, resampled_mean
 
 KS = (1, 2, 4, 5, 8, 10)
 """Ranks of recall@k: 1, 2, 4, 8 as in fine-grained retrieval, 1, 5, 10 as in re-identification."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.protocols.detection_cost import min_dcf
+from benchmarks.measures.detection_cost import min_dcf
+from benchmarks.measures.pairs import pair_counts, verify_pairs
+from benchmarks.measures.resampling import resample
+from benchmarks.measures.roc import Roc, auc, eer, tar_at_far, thin
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
-from benchmarks.protocols.pairs import pair_counts, verify_pairs
-from benchmarks.protocols.resampling import resample
-from benchmarks.protocols.roc import Roc, auc, eer, tar_at_far, thin
 
 MIN_EXPECTED_IMPOSTORS = 10
 """A TAR whose FAR is fewer false accepts rests on a handful of pairs and is refused."""
@@ -28,7 +28,7 @@ def far_text(far: float) -> str:
 def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
     """All pairs of the unknown images of `side`: AUC, EER, least detection cost, TAR at the FARs.
 
-    The score is the cosine (``benchmarks.protocols.pair_blocks``). ``achieved_far`` is the FAR at the
+    The score is the cosine (``benchmarks.measures.pair_blocks``). ``achieved_far`` is the FAR at the
     threshold behind ``tar_at_far``. A TAR is refused where FAR × impostor pairs < 10. Replicates and
     left-out values: ``auc``, ``eer``, ``min_dcf`` and every ``tar_at_far`` with a value.
 

@@ -150,8 +150,8 @@ MARGINS = {"norm_softmax", "sphereface", "cosface", "arcface"}
         ("benchmarks/data.py", "div_(255)", "div_(256)", {"engine"}),
         ("benchmarks/history.py", "min(5,", "min(4,", {"engine"}),
         ("datasets/splits.py", "0.25", "0.3", {"engine"}),
-        ("benchmarks/protocols/roc.py", "Scores are similarities", "Scores: similarities", set()),
-        ("benchmarks/protocols/roc.py", "searchsorted(", "digitize(", {"protocols"}),
+        ("benchmarks/measures/roc.py", "Scores are similarities", "Scores: similarities", set()),
+        ("benchmarks/measures/roc.py", "searchsorted(", "digitize(", {"protocols"}),
     ],
 )
 def test_what_an_edit_reruns(

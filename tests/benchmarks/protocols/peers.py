@@ -7,10 +7,10 @@ import sklearn.metrics
 import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-from benchmarks.protocols.classifiers import class_recall, top_k
-from benchmarks.protocols.oscr import auroc
-from benchmarks.protocols.ranking import retrieve_by_cosine, retrieve_by_scores
-from benchmarks.protocols.roc import auc, roc, tar_at_far
+from benchmarks.measures.classifiers import class_recall, top_k
+from benchmarks.measures.oscr import auroc
+from benchmarks.measures.ranking import retrieve_by_cosine, retrieve_by_scores
+from benchmarks.measures.roc import auc, roc, tar_at_far
 
 RETRIEVAL = {
     "precision_at_1": "recall_at_1",

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from benchmarks.protocols import Judged, ProtocolError, Settings, classifiers, judge
-from benchmarks.protocols.calibration import reliability
-from benchmarks.protocols.classifiers import (
+from benchmarks.measures import classifiers
+from benchmarks.measures.calibration import reliability
+from benchmarks.measures.classifiers import (
     class_recall,
     nearest_class_mean,
     nearest_neighbours,
     top_k,
 )
-from benchmarks.protocols.resampling import resample
+from benchmarks.measures.resampling import resample
+from benchmarks.protocols import Judged, ProtocolError, Settings, judge
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 CLASSIFIER = ("top1", "top5", "macro_recall", "worst_recall", "ece", "ece_equal_mass")

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from benchmarks.protocols import Judged, ProtocolError, Settings, judge, spread
-from benchmarks.protocols.angles import angles, angular_fisher, class_angles, nearest_angles
-from benchmarks.protocols.resampling import resample
-from benchmarks.protocols.spread import (
+from benchmarks.measures import spread
+from benchmarks.measures.angles import angles, angular_fisher, class_angles, nearest_angles
+from benchmarks.measures.resampling import resample
+from benchmarks.measures.spread import (
     alignment,
     effective_rank,
     singular_values,
     spectral_decay,
     uniformity,
 )
+from benchmarks.protocols import Judged, ProtocolError, Settings, judge
 
 TRAIN, UNKNOWN_VALIDATION, UNKNOWN_TEST = 0, 3, 4
 WEIGHTS = ("w_ec", "w_inter")

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.resampling import resample
+from benchmarks.measures.search import cmc, dir_curve, point_at, searches, tpir_at_fpir
 from benchmarks.protocols.galleries import Gallery, draw_gallery, search_gallery, templates
 from benchmarks.protocols.identification import identification
-from benchmarks.protocols.judged import Judged, ProtocolError, Settings
-from benchmarks.protocols.resampling import resample
-from benchmarks.protocols.search import cmc, dir_curve, point_at, searches, tpir_at_fpir
+from benchmarks.protocols.judged import Judged, Settings
 from datasets.splits import PART_CODES
 
 PREFIX = "identification/"

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.protocols.closed_set import closed_set
-from benchmarks.protocols.detection import UnitScores, thin, wins
-from benchmarks.protocols.judged import Judged, ProtocolError, Settings
-from benchmarks.protocols.known_scores import least_distance, log_max_softmax, scored
-from benchmarks.protocols.open_set_recognition import open_set_recognition
-from benchmarks.protocols.oscr import (
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.detection import UnitScores, thin, wins
+from benchmarks.measures.oscr import (
     answers,
     auroc,
     ccr_at_fpr,
@@ -16,7 +13,11 @@ from benchmarks.protocols.oscr import (
     oscr_area,
     oscr_curve,
 )
-from benchmarks.protocols.resampling import resample
+from benchmarks.measures.resampling import resample
+from benchmarks.protocols.closed_set import closed_set
+from benchmarks.protocols.judged import Judged, Settings
+from benchmarks.protocols.known_scores import least_distance, log_max_softmax, scored
+from benchmarks.protocols.open_set_recognition import open_set_recognition
 from datasets.splits import PART_CODES
 
 PREFIX = "open_set_recognition/"
@@ -146,7 +147,7 @@ def test_wins_in_blocks(monkeypatch):
     hits = UnitScores(rng.random(300), rng.integers(0, 5, 300))
     negatives = UnitScores(rng.random(200), rng.integers(0, 5, 200))
     whole = wins(hits, negatives, (5, 5))
-    monkeypatch.setattr("benchmarks.protocols.detection.BLOCK", 64 * 7)
+    monkeypatch.setattr("benchmarks.measures.detection.BLOCK", 64 * 7)
     np.testing.assert_array_equal(wins(hits, negatives, (5, 5)), whole)
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.protocols import Judged, ProtocolError, Settings, judge, neighbours
-from benchmarks.protocols.neighbours import key_blocks, nearest
-from benchmarks.protocols.ranking import relevant_counts, retrieve_by_cosine, retrieve_by_scores
-from benchmarks.protocols.resampling import resample
+from benchmarks.measures import neighbours
+from benchmarks.measures.neighbours import key_blocks, nearest
+from benchmarks.measures.ranking import relevant_counts, retrieve_by_cosine, retrieve_by_scores
+from benchmarks.measures.resampling import resample
+from benchmarks.protocols import Judged, ProtocolError, Settings, judge
 from benchmarks.protocols.retrieval import KS, NAMES
 
 UNKNOWN_TEST = 4

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.measures.resampling import resample
 from benchmarks.protocols import Judged, Settings, judge
-from benchmarks.protocols.resampling import resample
 from benchmarks.protocols.verification import far_text
 
 FARS = (1e-1, 1e-2, 1e-3)

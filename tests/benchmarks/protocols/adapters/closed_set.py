@@ -1,6 +1,6 @@
 """Adapters of the metric vectors: closed_set."""
 
-from benchmarks.protocols.classifiers import nearest_class_mean, top_k
+from benchmarks.measures.classifiers import nearest_class_mean, top_k
 
 PROTOCOL = "closed_set"
 

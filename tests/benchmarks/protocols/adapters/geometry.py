@@ -1,6 +1,6 @@
 """Adapters of the metric vectors: geometry."""
 
-from benchmarks.protocols.angles import angles, angular_fisher, class_angles, nearest_angles
+from benchmarks.measures.angles import angles, angular_fisher, class_angles, nearest_angles
 
 PROTOCOL = "geometry"
 

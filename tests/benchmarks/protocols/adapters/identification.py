@@ -1,6 +1,6 @@
 """Adapters of the metric vectors: identification."""
 
-from benchmarks.protocols.search import cmc, tpir_at_fpir
+from benchmarks.measures.search import cmc, tpir_at_fpir
 
 PROTOCOL = "identification"
 

@@ -1,6 +1,6 @@
 """Adapters of the metric vectors: LFW folds."""
 
-from benchmarks.protocols.kfold import kfold_accuracy
+from benchmarks.measures.kfold import kfold_accuracy
 
 PROTOCOL = "verification"
 

@@ -1,6 +1,6 @@
 """Adapters of the metric vectors: open_set."""
 
-from benchmarks.protocols.oscr import answers, auroc, ccr_at_fpr, oscr, oscr_area
+from benchmarks.measures.oscr import answers, auroc, ccr_at_fpr, oscr, oscr_area
 
 PROTOCOL = "open_set_recognition"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.protocols.ranking import retrieve_by_scores
+from benchmarks.measures.ranking import retrieve_by_scores
 
 PROTOCOL = "retrieval"
 

@@ -1,7 +1,7 @@
 """Adapters of the metric vectors: verification."""
 
-from benchmarks.protocols.pairs import pair_scores
-from benchmarks.protocols.roc import auc, eer, eer_midpoint, eer_threshold, roc, tar_at_far
+from benchmarks.measures.pairs import pair_scores
+from benchmarks.measures.roc import auc, eer, eer_midpoint, eer_threshold, roc, tar_at_far
 
 PROTOCOL = "verification"
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
 
 MIN_EXPECTED_ALARMS = 10
 """A hit rate whose alarm rate allows fewer false alarms rests on a handful of images; protocols refuse it."""

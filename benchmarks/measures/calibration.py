@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.resampling import Resamples
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.resampling import Resamples
 
 BINS = 15
 MASSES = ("equal_width", "equal_mass")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from benchmarks.protocols.detection_cost import Costs
+from benchmarks.measures.detection_cost import Costs
 
 BLOCK_WEIGHTS = 2**19  # weights of pairs held at a time: 4 MB
 
@@ -80,7 +80,7 @@ def _below(weights: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def _rates(
     genuine: np.ndarray, impostor: np.ndarray, fars: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
-    """From the strictest threshold to the most lenient, as ``benchmarks.protocols.roc``."""
+    """From the strictest threshold to the most lenient, as ``benchmarks.measures.roc``."""
     tar = (genuine[:, -1:] - genuine)[:, ::-1] / genuine[:, -1:]
     far = (impostor[:, -1:] - impostor)[:, ::-1] / impostor[:, -1:]
     defined = (genuine[:, -1] > 0) & (impostor[:, -1] > 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
 
 FLAGS = {"0": False, "1": True}
 FLAG_HEADERS = ("same", "issame", "is_same", "label")

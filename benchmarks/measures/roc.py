@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.cosine import unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ class PairBlocks:
     ----------
     embeddings : (N, D) finite.
     labels : (N,) int.
-    units : (N,) int, identities or groups of them (``benchmarks.protocols.resampling``); None: the
+    units : (N,) int, identities or groups of them (``benchmarks.measures.resampling``); None: the
         classes. No class is in two units.
     score : "cosine", or "euclidean": the negative distance of the embeddings as they are.
     device : where tiles are computed, as torch names it.

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.cosine import unit_rows
 
 LEVELS_PER_UNIT = 2**40
 """A cosine c is the integer level round(c * LEVELS_PER_UNIT)."""

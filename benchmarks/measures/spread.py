@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.cosine import unit_rows
 
 BLOCK_ROWS = 256
 BLOCK_COLUMNS = 4096  # 8 MB of distances; fixed, so that the sums depend on the embeddings alone

@@ -1,7 +1,7 @@
 """The same pairs under the LFW protocols of other well-known code bases, so that old tables can be placed.
 
 Each function is named after what it does, and says whose convention it is and how it differs from
-``benchmarks.protocols.kfold.kfold_accuracy``. On the same scores they differ by about a tenth of a
+``benchmarks.measures.kfold.kfold_accuracy``. On the same scores they differ by about a tenth of a
 point around 99 %, which is as much as many tables of losses span. Folds are those of the pair list;
 the code bases below cut every list into ten parts in its own order, which is the same for LFW's.
 """
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.kfold import checked, correct_above, over_folds
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.kfold import checked, correct_above, over_folds
 
 DISTANCE_GRID = np.arange(0, 4, 0.01)
 FINE_DISTANCE_GRID = np.arange(0, 4, 0.001)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.classifiers import class_means
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.neighbours import nearest
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.classifiers import class_means
+from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.neighbours import nearest
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.neighbours import REMOVED, key_blocks
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.neighbours import REMOVED, key_blocks
 
 TIES = ("stable", "pessimistic", "optimistic")
 

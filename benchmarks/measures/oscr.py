@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.protocols.detection import Detections, check_rate, check_scores, detections
-from benchmarks.protocols.judged import ProtocolError
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.detection import Detections, check_rate, check_scores, detections
 
 CCR_OPS = ("ge", "gt")
 THRESHOLDS = ("all", "unknown")

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks.protocols import ProtocolError
-from benchmarks.protocols.compatibility import (
+from benchmarks.measures.compatibility import (
     accuracy_400_distances,
     accuracy_mean_subtracted,
     accuracy_oracle_threshold,
     accuracy_youden,
     tar_at_interpolated_threshold,
 )
-from benchmarks.protocols.kfold import kfold_accuracy
+from benchmarks.measures.kfold import kfold_accuracy
+from benchmarks.protocols import ProtocolError
 
 
 def drawn(seed, pairs=200, folds=5, digits=3):

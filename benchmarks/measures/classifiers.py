@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.protocols.cosine import unit_rows
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.neighbours import nearest
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.neighbours import nearest
 
 BLOCK_SCORES = 2**20  # scores held at a time: 8 MB
 TIES = ("first", "pessimistic", "optimistic")

@@ -5,13 +5,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from benchmarks.protocols import ProtocolError, pair_blocks, pair_windows, pairs
-from benchmarks.protocols.detection_cost import min_dcf
-from benchmarks.protocols.pair_blocks import PairBlocks
-from benchmarks.protocols.pair_resamples import exact_statistics
-from benchmarks.protocols.pairs import level_counts, pair_counts, pair_scores, verify_pairs
-from benchmarks.protocols.resampling import Resamples, resample
-from benchmarks.protocols.roc import auc, eer, eer_midpoint, eer_threshold, roc, tar_at_far
+from benchmarks.measures import pair_blocks, pair_windows, pairs
+from benchmarks.measures.detection_cost import min_dcf
+from benchmarks.measures.pair_blocks import PairBlocks
+from benchmarks.measures.pair_resamples import exact_statistics
+from benchmarks.measures.pairs import level_counts, pair_counts, pair_scores, verify_pairs
+from benchmarks.measures.resampling import Resamples, resample
+from benchmarks.measures.roc import auc, eer, eer_midpoint, eer_threshold, roc, tar_at_far
+from benchmarks.protocols import ProtocolError
 
 FARS = (0.5, 0.1, 0.01, 0.001, 1e-4, 1e-6)
 SCORES = ("cosine", "euclidean")

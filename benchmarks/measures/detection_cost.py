@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.roc import Roc
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.roc import Roc
 
 
 @dataclass(frozen=True)

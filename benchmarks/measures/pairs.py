@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.protocols.judged import ProtocolError
-from benchmarks.protocols.pair_blocks import PairBlocks, Tile, pair_scores
-from benchmarks.protocols.pair_resamples import Resampled
-from benchmarks.protocols.pair_windows import Ladder
-from benchmarks.protocols.resampling import Resamples
-from benchmarks.protocols.roc import Roc
+from benchmarks.errors import ProtocolError
+from benchmarks.measures.pair_blocks import PairBlocks, Tile, pair_scores
+from benchmarks.measures.pair_resamples import Resampled
+from benchmarks.measures.pair_windows import Ladder
+from benchmarks.measures.resampling import Resamples
+from benchmarks.measures.roc import Roc
 
 if TYPE_CHECKING:
     from torch import Tensor

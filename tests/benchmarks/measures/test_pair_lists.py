@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.measures.detection_cost import min_dcf
+from benchmarks.measures.kfold import kfold_accuracy
+from benchmarks.measures.listed_resamples import resampled_rates
+from benchmarks.measures.pair_lists import find_images, read_pairs
+from benchmarks.measures.roc import auc, eer, roc, tar_at_far
 from benchmarks.protocols import ProtocolError, Settings
-from benchmarks.protocols.detection_cost import min_dcf
-from benchmarks.protocols.kfold import kfold_accuracy
 from benchmarks.protocols.listed_pairs import fuse, listed_pairs, pair_scores
-from benchmarks.protocols.listed_resamples import resampled_rates
-from benchmarks.protocols.pair_lists import find_images, read_pairs
-from benchmarks.protocols.roc import auc, eer, roc, tar_at_far
 from datasets.registry import data_root
 
 VIEW_2 = "2\t1\nAnn\t1\t4\nAnn\t2\tBob\t1\nBob\t1\t2\nCid\t3\tAnn\t12\n"

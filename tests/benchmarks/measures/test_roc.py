@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from benchmarks.protocols import ProtocolError
-from benchmarks.protocols.detection_cost import Costs, min_dcf
-from benchmarks.protocols.roc import (
+from benchmarks.measures.detection_cost import Costs, min_dcf
+from benchmarks.measures.roc import (
     auc,
     eer,
     eer_midpoint,
@@ -17,6 +16,7 @@ from benchmarks.protocols.roc import (
     tar_at_far,
     thin,
 )
+from benchmarks.protocols import ProtocolError
 
 
 @pytest.mark.parametrize("digits", [1, 2, 7])

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from benchmarks.measures.kfold import contiguous_folds, kfold_accuracy
 from benchmarks.protocols import ProtocolError
-from benchmarks.protocols.kfold import contiguous_folds, kfold_accuracy
 
 
 def by_definition(scores, same, folds):

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.protocols.detection_cost import Costs
-from benchmarks.protocols.pair_blocks import PairBlocks
-from benchmarks.protocols.roc import Roc, eer_index
+from benchmarks.measures.detection_cost import Costs
+from benchmarks.measures.pair_blocks import PairBlocks
+from benchmarks.measures.roc import Roc, eer_index
 
 FINE_CELLS = 2**20
 """Cells of exact scores in one pass, over all windows: 32 MB."""

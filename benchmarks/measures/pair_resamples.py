@@ -1,6 +1,6 @@
 """Verification metrics under resampled identities, from the pairs' levels, without scoring again.
 
-With weights w of the units (``benchmarks.protocols.resampling``) a genuine pair of unit c weighs
+With weights w of the units (``benchmarks.measures.resampling``) a genuine pair of unit c weighs
 w_c, an impostor pair of units c and d weighs w_c · w_d, and an impostor pair inside a unit (a group
 of classes) w_c. The weighted FAR and TAR are followed at some 200 thresholds, dense around the
 operating points: each block of pairs is counted by unit × unit × threshold and at once contracted
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.protocols.detection_cost import Costs, min_dcf
-from benchmarks.protocols.pair_blocks import PairBlocks, Tile, full_precision
-from benchmarks.protocols.roc import Roc, auc, eer, eer_index, tar_at_far
+from benchmarks.measures.detection_cost import Costs, min_dcf
+from benchmarks.measures.pair_blocks import PairBlocks, Tile, full_precision
+from benchmarks.measures.roc import Roc, auc, eer, eer_index, tar_at_far
 
 if TYPE_CHECKING:
     from torch import Tensor
