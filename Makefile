@@ -5,7 +5,8 @@ CONFIG ?= config/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-fast check check-losses speed-losses format mlflow report docs-losses clean help
+.PHONY: run setup test test-fast check check-losses check-protocols speed-losses speed-protocols coverage \
+	format mlflow report docs-losses clean help
 
 run: setup ## set up, run the study of CONFIG (default: config/default.yaml), print the report's path
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -40,8 +41,17 @@ format: setup ## bring the code into style
 check-losses: setup ## every loss against independent vectors, hard cases, stack, state: a table
 	$(BIN)/python -m tests.losses.check
 
+check-protocols: setup ## every protocol against independent vectors and peers, time and memory: tables
+	$(BIN)/python -m tests.benchmarks.protocols.check
+
 speed-losses: setup ## time of every loss beside its floor and pytorch-metric-learning: a table
 	$(BIN)/python -m benchmarks.speed_losses
+
+speed-protocols: setup ## verification and retrieval beside the usual ways, 100,000 images included: a table
+	$(BIN)/python -m benchmarks.speed_protocols --large
+
+coverage: setup ## simulate whether 95 % intervals hold the truth in 95 % of studies (20 minutes on two cores)
+	$(BIN)/python -m tests.simulations.coverage --workers 2 --out reports/published/coverage.csv --figure docs/images/coverage.png
 
 mlflow: setup ## serve the MLflow UI of the results on http://127.0.0.1:5000 (PORT=… for another)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) \
@@ -57,4 +67,4 @@ clean: ## delete environment and results (data stays)
 	rm -rf .venv results report.zip
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1	\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1	\2/' | expand -t 20

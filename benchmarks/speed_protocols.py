@@ -1,10 +1,12 @@
-"""All-pairs verification in tiles against the usual way, side by side in one run.
+"""Verification over all pairs, and retrieval, against the usual ways, side by side in one run.
 
-The usual way materialises the scores of all pairs and gives them to scikit-learn: products in
-float32, in blocks, into one array of scores, ``sklearn.metrics.roc_curve`` and ``auc``. Ours reads
-the same embeddings and gives the whole curve, AUC, EER, least detection cost and four TARs, without
-and with 1000 resamples of the identities. Each way runs in a process of its own; its memory is the
-highest resident size less that after imports and data.
+Verification the usual way materialises the scores of all pairs and gives them to scikit-learn:
+products in float32, in blocks, into one array of scores, ``sklearn.metrics.roc_curve`` and ``auc``.
+Ours reads the same embeddings and gives the whole curve, AUC, EER, least detection cost and four
+TARs, without and with 1000 resamples of the identities. Retrieval the usual way is
+pytorch-metric-learning's AccuracyCalculator in its cheap form, on the first R neighbours, found in
+blocks; ours ranks all right images, so that it gives mAP and mINP as well. Each way runs in a
+process of its own; its memory is the highest resident size less that after imports and data.
 
     python -m benchmarks.speed_protocols            # 13,180 images of 659 classes: 87 million pairs
     python -m benchmarks.speed_protocols --quick    # 3,000 images
@@ -33,6 +35,12 @@ SIZES = {
 }
 FARS = (0.1, 0.01, 0.001, 0.0001)
 OURS, RESAMPLED, USUAL = "tiles", "tiles, 1000 resamples", "all scores, scikit-learn"
+RANKED, PEER = "ranks of all right images", "pytorch-metric-learning, first R"
+PROTOCOL = {
+    USUAL: "verification", OURS: "verification", RESAMPLED: "verification",
+    PEER: "retrieval", RANKED: "retrieval",
+}  # fmt: skip
+USUALLY = {"verification": USUAL, "retrieval": PEER}
 MEBIBYTE = 2.0**20
 
 
@@ -54,7 +62,8 @@ def main() -> int:
     if options.worker:
         print(json.dumps(_worker(json.loads(options.worker))))
         return 0
-    jobs = [("quick" if options.quick else "omniglot", way) for way in (USUAL, OURS, RESAMPLED)]
+    size = "quick" if options.quick else "omniglot"
+    jobs = [(size, way) for way in (USUAL, OURS, RESAMPLED, PEER, RANKED)]
     if options.large:
         jobs += [("large", OURS), ("large", RESAMPLED)]
     rows = [_run(size, way, options) for size, way in jobs]
@@ -70,21 +79,23 @@ def main() -> int:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown, with the usual way's time and memory over each way's."""
     lines = [
-        "| images × dim | pairs | way | seconds | s per 10⁹ pairs | extra MiB | usual time / this "
-        "| usual memory / this | AUC | EER | TAR at FAR 1e-4 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| protocol | images × dim | way | seconds | s per 10⁹ pairs | extra MiB | usual time / this "
+        "| usual memory / this | finds |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         usual = [
-            other for other in rows if (other["way"], other["images"]) == (USUAL, row["images"])
+            other
+            for other in rows
+            if (other["way"], other["images"]) == (USUALLY[row["protocol"]], row["images"])
         ]
         ratios = [
             f"{usual[0][key] / row[key]:.1f}" if usual else "" for key in ("seconds", "mebibytes")
         ]
         lines.append(
-            f"| {row['images']:,} × {row['dim']} | {row['pairs']:,} | {row['way']} "
+            f"| {row['protocol']} | {row['images']:,} × {row['dim']} | {row['way']} "
             f"| {row['seconds']:.2f} | {row['seconds_per_billion']:.1f} | {row['mebibytes']:.0f} "
-            f"| {ratios[0]} | {ratios[1]} | {row['auc']:.9f} | {row['eer']:.6f} | {row['tar']:.6f} |"
+            f"| {ratios[0]} | {ratios[1]} | {row['finds']} |"
         )
     return "\n".join(lines)
 
@@ -99,17 +110,17 @@ def _run(size: str, way: str, options: argparse.Namespace) -> dict[str, Any]:
     pairs = images * (images - 1) // 2
     print(f"{images:,} images, {way}: {found['seconds']:.1f} s", file=sys.stderr)
     return {
-        "images": images, "dim": shape["dim"], "pairs": pairs, "way": way,
-        "device": "cpu" if way == USUAL else options.device,
+        "protocol": PROTOCOL[way], "images": images, "dim": shape["dim"], "pairs": pairs, "way": way,
+        "device": options.device if way in (OURS, RESAMPLED) else "cpu",
         "seconds": found["seconds"], "seconds_per_billion": found["seconds"] / pairs * 1e9,
         "mebibytes": found["mebibytes"], "peak_mebibytes": found["peak_mebibytes"],
-        "auc": found["auc"], "eer": found["eer"], "tar": found["tar"],
+        "finds": " ".join(f"{name} {value:.6f}" for name, value in found["numbers"].items()),
     }  # fmt: skip
 
 
-def _worker(job: dict[str, Any]) -> dict[str, float]:
+def _worker(job: dict[str, Any]) -> dict[str, Any]:
     embeddings, labels = clusters(job["classes"], job["images"], job["dim"])
-    way = _usual if job["way"] == USUAL else _tiles
+    way = {USUAL: _usual, PEER: _peer, RANKED: _ranked}.get(job["way"], _tiles)
     return way(embeddings, labels, job)
 
 
@@ -122,7 +133,7 @@ def clusters(classes: int, images: int, dim: int) -> tuple[np.ndarray, np.ndarra
     return embeddings, labels
 
 
-def _tiles(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, float]:
+def _tiles(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from benchmarks.measures.pairs import verify_pairs
@@ -135,11 +146,12 @@ def _tiles(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> d
     before, start = _peak(), time.perf_counter()
     drawn = resample(labels, 1000) if job["way"] == RESAMPLED else None
     curve = verify_pairs(embeddings, labels, FARS, drawn=drawn, device=job["device"]).curve
-    numbers = {"auc": auc(curve), "eer": eer(curve), "tar": tar_at_far(curve, FARS[-1]).tar}
-    return {**_cost(before, start), **numbers}
+    tar = tar_at_far(curve, FARS[-1]).tar
+    numbers = {"AUC": auc(curve), "EER": eer(curve), "TAR@1e-4": tar}
+    return {**_cost(before, start), "numbers": numbers}
 
 
-def _usual(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, float]:
+def _usual(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
     from sklearn.metrics import auc, roc_curve
 
     before, start = _peak(), time.perf_counter()
@@ -158,7 +170,40 @@ def _usual(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> d
     cost = _cost(before, start)
     closest = int(np.argmin(np.abs(far - (1 - tar))))
     rate = float(tar[np.searchsorted(far, FARS[-1], side="right") - 1])
-    return {**cost, "auc": area, "eer": float(far[closest] + 1 - tar[closest]) / 2, "tar": rate}
+    eer = float(far[closest] + 1 - tar[closest]) / 2
+    return {**cost, "numbers": {"AUC": area, "EER": eer, "TAR@1e-4": rate}}
+
+
+def _ranked(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
+    from benchmarks.measures.ranking import retrieve_by_cosine
+
+    before, start = _peak(), time.perf_counter()
+    found = retrieve_by_cosine(embeddings, embeddings, labels, labels, same_set=True).values([1])
+    numbers = {
+        text: float(np.nanmean(found[name]))
+        for text, name in (("R@1", "recall_at_1"), ("MAP@R", "map_at_r"), ("mAP", "map"))
+    }
+    return {**_cost(before, start), "numbers": numbers}
+
+
+def _peer(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
+    import torch
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    torch.set_num_threads(job["threads"])
+    names = {"R@1": "precision_at_1", "MAP@R": "mean_average_precision_at_r"}
+    calculator = AccuracyCalculator(
+        include=(*names.values(), "r_precision"),
+        k="max_bin_count",
+        device=torch.device("cpu"),
+        knn_func=CustomKNN(CosineSimilarity(), batch_size=512),
+    )
+    before, start = _peak(), time.perf_counter()
+    found = calculator.get_accuracy(torch.from_numpy(embeddings), torch.from_numpy(labels))
+    cost = _cost(before, start)
+    return {**cost, "numbers": {text: found[name] for text, name in names.items()}}
 
 
 def _peak() -> float:

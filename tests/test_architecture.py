@@ -30,7 +30,7 @@ ALONE = {
         "torchvision",
     },  # the usual tools, to compare with
     "benchmarks/speed_losses.py": {"pytorch_metric_learning"},
-    "benchmarks/speed_protocols.py": {"sklearn"},
+    "benchmarks/speed_protocols.py": {"sklearn", "pytorch_metric_learning"},
     "benchmarks/tracking.py": {"mlflow", "sqlalchemy"},
     "datasets/glyphs.py": {"fontTools", "matplotlib"},
     "datasets/progress.py": {"tqdm"},

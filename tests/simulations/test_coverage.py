@@ -10,6 +10,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from benchmarks.measures.resampling import resample
+from benchmarks.protocols import Judged, Settings, judge
+from datasets.splits import PART_CODES
 from tests.simulations.coverage import Design, Row, _over_pairs, main, simulate, wilson
 from tests.simulations.population import Population, rates
 from tests.simulations.weighted import weighted_rates
@@ -50,6 +53,28 @@ def test_weighted_rates_against_all_pairs() -> None:
         hit = label[cosine.argmax(axis=1)] == label
         recall = np.average(hit, weights=weight[label])
         assert found["recall_at_1"][row] == pytest.approx(recall)
+
+
+def test_the_protocols_give_the_replicates_that_the_simulation_stands_for() -> None:
+    """Coverage is shown for the simulation's own fast rates; the protocols' must behave as those do."""
+    classes, images = 100, 8
+    embeddings = POPULATION.study(np.random.default_rng(3), classes, images, np.array([[1.0]]))
+    labels = np.repeat(np.arange(classes), images)
+    run = Judged(
+        embeddings[0, 0], labels, np.full(len(labels), PART_CODES["unknown_test"]), np.arange(0)
+    )
+    settings = Settings(fars=(1e-2, 1e-3), resamples=300)
+    verdict = judge(run, ["verification", "retrieval"], settings, sides=["test"])
+    drawn = resample(labels, settings.resamples)
+    weights = np.concatenate([drawn.counts, 1 - np.eye(classes, dtype=int)])
+    found = weighted_rates(embeddings[0, 0], classes, weights)
+    for metric, values in found.items():
+        name = ("retrieval/" if metric == "recall_at_1" else "verification/") + metric
+        replicates, left_out = verdict.replicates[name], verdict.left_out[name]
+        # The simulation joins the points of a coarser ROC by straight lines.
+        assert np.corrcoef(replicates, values[:300])[0, 1] > 0.97, metric
+        assert replicates.std() == pytest.approx(values[:300].std(), rel=0.06), metric
+        assert left_out.std() == pytest.approx(values[300:].std(), rel=0.15), metric
 
 
 def test_rates_of_normal_scores() -> None:

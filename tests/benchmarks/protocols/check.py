@@ -12,6 +12,7 @@ tolerance or a peer further away than 1e-12.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -49,18 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no vectors found; {VARIABLE} names their folder", file=sys.stderr)
         return 1
     found = peers.differences()
-    speed = {} if options.no_speed else peers.speed()
     print("| protocol | vectors passed | largest error / tolerance | largest difference to peers |")
     print("|---|---|---|---|")
     for protocol, (passed, total, worst) in vectors.items():
         apart = [f"{peer} {gap:.1e}" for owner, peer, gap in found if owner == protocol]
         text = ", ".join(apart) or "no installed peer computes it"
         print(f"| {protocol} | {passed} of {total} | {worst:.1e} | {text} |")
-    if speed:
-        print("\n| protocol | data | way | seconds | MiB over start | time, memory of the peer |")
-        print("|---|---|---|---|---|---|")
-        for line in speed:
-            print(line)
+    if not options.no_speed:
+        print("\nTime and memory beside the usual ways, measured now in one run:\n", flush=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.speed_protocols"], check=True)
     good = all(passed == total for passed, total, _ in vectors.values())
     return 0 if good and all(gap <= AGREEMENT for _, _, gap in found) else 1
 

@@ -1,4 +1,4 @@
-"""What installed peers say of the same data, and how long they take."""
+"""What installed peers say of the same data."""
 
 from __future__ import annotations
 
