@@ -17,6 +17,7 @@ OPTIONAL = tuple(
     field.name for field in fields(Judged) if field.name not in ("embeddings", "labels")
 )
 SHOWN = 3  # rows or names in a message
+LARGEST = 1e100  # entries of embeddings; their squares must have sums in float64
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ def read_embeddings(
         _check_embeddings(path, "flipped", flipped)
     found = {name: arrays[name] for name in OPTIONAL if name in arrays}
     _check_part(path, found.get("part"))
+    _check_columns(path, arrays)
     found.setdefault("part", np.full(count, PART_CODES["unknown_test"], dtype=np.int8))
     numbers = _numbers(labels or path, arrays["labels"]) if "labels" in arrays else None
     ids = np.zeros(count, dtype=np.int64) if numbers is None else numbers
     if "known_classes" not in found:
         found["known_classes"] = np.unique(ids[found["part"] == PART_CODES["train"]])
+    _check_classifier(path, arrays, (len(found["known_classes"]), embeddings.shape[1]))
     texts = arrays["names"].astype(str).tolist() if "names" in arrays else None
     try:
         judged = Judged(embeddings=embeddings, labels=ids, **found)
@@ -97,7 +100,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file:
             kind = file.read(6)
         if not (kind.startswith(b"PK") or kind == b"\x93NUMPY"):
-            raise ProtocolError(f"{path}: is neither an .npz nor an .npy file of NumPy")
+            raise ProtocolError(
+                f"{path}: is neither an .npz nor an .npy file of NumPy; write one with "
+                "np.savez('embeddings.npz', embeddings=…, labels=…)"
+            )
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"embeddings": loaded}
@@ -136,6 +142,40 @@ def _check_embeddings(path: Path, name: str, array: np.ndarray) -> None:
         raise ProtocolError(
             f"{path}: {len(broken)} of {len(array)} {name} hold NaN or infinity (rows {rows}); "
             "no score can be made of them: mend or leave out these images"
+        )
+    largest = max(float(array.max()), -float(array.min()))
+    if largest > LARGEST:
+        raise ProtocolError(
+            f"{path}: {name} reach {largest:.3g}, too large to take lengths of; scale them down"
+        )
+
+
+def _check_columns(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Arrays of one value an image are (N,)."""
+    for name in ("names", "part", "logsumexp", "cameras", "query"):
+        if name in arrays and arrays[name].ndim != 1:
+            raise ProtocolError(f"{path}: {name} must be (N,), not {arrays[name].shape}")
+
+
+def _check_classifier(path: Path, arrays: dict[str, np.ndarray], weights: tuple[int, int]) -> None:
+    """What a classifier said fits together; `weights`: the shape that its weights must have."""
+    for name in ("known_classes", "top_classes"):
+        kinds = {arrays[each].dtype.kind for each in (name, "labels") if each in arrays}
+        if name in arrays and not kinds <= {"i", "u"}:
+            raise ProtocolError(
+                f"{path}: {name} are labels of classes; they and the labels must be whole numbers"
+            )
+    shapes = [arrays[name].shape for name in ("top_classes", "top_scores") if name in arrays]
+    if shapes and (len(shapes) < 2 or len(shapes[0]) != 2 or shapes[0] != shapes[1]):
+        raise ProtocolError(
+            f"{path}: top_classes and top_scores must both be (N, k), the best k classes of each "
+            f"image, not {' and '.join(map(str, shapes))}"
+        )
+    given = arrays["class_weights"].shape if "class_weights" in arrays else weights
+    if given != weights:
+        raise ProtocolError(
+            f"{path}: class_weights must be {weights}, a row for each known class as long as an "
+            f"embedding, not {given}"
         )
 
 
@@ -177,8 +217,11 @@ def _numbers(path: Path, labels: np.ndarray) -> np.ndarray:
     if labels.dtype.kind in "US":
         return np.unique(labels, return_inverse=True)[1].astype(np.int64)
     if labels.dtype.kind not in "iu":
+        whole = labels.dtype.kind == "b" or (
+            labels.dtype.kind == "f" and bool(np.all(labels == np.round(labels)))
+        )
+        hint = "; cast them: labels.astype('int64')" if whole else ""
         raise ProtocolError(
-            f"{path}: labels must be whole numbers or texts, not {labels.dtype}; "
-            "cast them: labels.astype('int64')"
+            f"{path}: labels must be whole numbers or texts, not {labels.dtype}{hint}"
         )
     return labels.astype(np.int64)

@@ -86,6 +86,8 @@ def judge_file(question: Question, settings: Settings, out: Path) -> dict[str, A
 
 def _wanted(question: Question) -> list[str]:
     allowed = [*PROTOCOLS, PAIRS]
+    if question.pairs is None:
+        _check_of_pairs(question)
     if question.protocols is None:
         return allowed if question.pairs else list(PROTOCOLS)
     for name in question.protocols:
@@ -99,6 +101,14 @@ def _wanted(question: Question) -> list[str]:
         raise ProtocolError("the protocol 'pairs' needs a list: --pairs FILE")
     listed = [PAIRS] if question.pairs else []
     return list(dict.fromkeys([*question.protocols, *listed]))
+
+
+def _check_of_pairs(question: Question) -> None:
+    """Options of the listed pairs are not passed over in silence where there is no list."""
+    for name, default in (("missing", "fail"), ("folds", 0), ("score", "cosine")):
+        value = getattr(question, name)
+        if value != default:
+            raise ProtocolError(f"--{name} {value} is of listed pairs: give --pairs FILE as well")
 
 
 def _fused(given: EmbeddingFile, flip: str) -> EmbeddingFile:

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,6 +21,8 @@ from benchmarks.files import new_folder, write_text
 from benchmarks.protocols import Outcome, ProtocolError
 
 INTERVAL = (2.5, 97.5)  # percentiles of the replicates
+MIN_REPLICATES = 40  # fewer have none beyond these percentiles
+MIN_IDENTITIES = 5  # fewer say nothing of others, as in the report
 VERDICT = "verdict.json"
 FILES = frozenset({VERDICT, "metrics.csv", "curves.npz", "replicates.npz", "index.html"})
 HEADLINES = (
@@ -43,12 +46,20 @@ DRAWN_WITH = ("jinja2", "matplotlib", "pandas", "pyarrow", "scipy")
 
 
 def check_out(out: Path) -> None:
-    """Refuse a folder that holds anything but a verdict.
+    """Refuse a folder that holds anything but a verdict, or that cannot be written.
 
     Raises
     ------
-    ProtocolError : it does.
+    ProtocolError : it does, or it cannot.
     """
+    home = next(parent for parent in out.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=home).cleanup()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ProtocolError(
+            f"{out}: cannot be written in {home} ({reason}); give another --out"
+        ) from error
     if not out.exists():
         return
     if not out.is_dir():
@@ -84,11 +95,18 @@ def write_folder(
 
 
 def intervals(verdict: Outcome) -> dict[str, list[float]]:
-    """95 % percentile intervals of the metrics that have replicates, most of them numbers."""
+    """95 % percentile intervals of the metrics whose replicates can carry one.
+
+    None where fewer than `MIN_REPLICATES` or not most of them are numbers, where there are fewer
+    than `MIN_IDENTITIES`, and where all are equal (nobody has an error, or everybody): such an
+    interval would have no width and pretend to know.
+    """
     found = {}
     for name, values in verdict.replicates.items():
         numbers = values[np.isfinite(values)]
-        if verdict.metrics.get(name) is not None and 2 * len(numbers) > len(values):
+        enough = len(numbers) >= MIN_REPLICATES and 2 * len(numbers) > len(values)
+        few = len(verdict.left_out[name]) < MIN_IDENTITIES
+        if verdict.metrics.get(name) is not None and enough and not few and np.ptp(numbers) > 0:
             found[name] = [float(bound) for bound in np.percentile(numbers, INTERVAL)]
     return found
 
@@ -110,8 +128,9 @@ def summary(content: Mapping[str, Any]) -> str:
     """The headline metrics for the terminal: values, intervals, and why some are missing."""
     names = [
         name
+        for pattern in HEADLINES
         for name in content["metrics"]
-        if any(fnmatch(name, pattern) for pattern in HEADLINES) and not name.endswith("_sd")
+        if fnmatch(name, pattern) and not name.endswith("_sd")
     ]
     width = max(map(len, names), default=0)
     lines = []

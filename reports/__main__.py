@@ -104,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReportError as error:
         log.error("%s", error)
         return 2
+    except OSError as error:
+        log.error("%s: %s", error.filename or "file system", error.strerror or error)
+        return 2
     return 0
 
 

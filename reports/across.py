@@ -31,6 +31,9 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
     ReportError : fewer than two studies, a plan or run that cannot be read, a metric that no run
         has or that has no direction, or no loss common to all.
     """
+    folders = [each.resolve() for each in folders]
+    if len(set(folders)) < len(folders):
+        raise ReportError("--across: a folder is given twice; each study counts once")
     if len(folders) < 2:
         raise ReportError(f"--across: {len(folders)} study; ranks need two or more")
     studies = [collect(each / "plan.json", runs or each.parent / "runs") for each in folders]
@@ -42,16 +45,20 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
         )
     if metrics.metric(metric).higher_is_better is None:
         raise ReportError(f"--metric {metric}: has no better direction, so that losses do not rank")
-    return write_table(across(studies, [each.name for each in folders], metric), out)
+    names = [each.name for each in folders]
+    if len(set(names)) < len(names):
+        names = [f"{each.parent.name}/{each.name}" for each in folders]
+    return write_table(across(studies, names, metric), out)
 
 
 def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table:
     """Losses (rows) by data sets (columns), each loss at its selected setting.
 
-    Of a loss whose selection left several settings the first is taken.
+    Of a loss whose selection left several settings the first is taken, and a note says so.
     """
     row = metrics.metric(metric)
-    chosen = [_cells(study) for study in studies]
+    left = [_cells(study) for study in studies]
+    chosen = [{loss: cells[0] for loss, cells in each.items()} for each in left]
     common = [loss for loss in chosen[0] if all(loss in each for each in chosen)]
     if not common:
         raise ReportError("--across: the studies have no loss in common")
@@ -63,9 +70,10 @@ def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table
         runs.append(study.by_seed(metric, own))
     means = np.array([[each.mean for each in column] for column in columns]).T
     found = ranking(means, bool(row.higher_is_better))
+    complete = np.flatnonzero(~np.isnan(means).any(axis=0))
     rows: list[list[Entry]] = []
     for place, loss in enumerate(common):
-        middle = iqm_interval([each[place] for each in runs], np.random.default_rng(0))
+        middle = iqm_interval([runs[at][place] for at in complete], np.random.default_rng(0))
         rows.append(
             [
                 loss_title(loss),
@@ -77,8 +85,8 @@ def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table
     caption = (
         f"{row.axis} by data set, mean over seeds ± half the width of the 95 % interval; mean rank "
         f"over the {found.sets} data sets where all losses have a value (1 is best); interquartile "
-        "mean over all runs with its stratified bootstrap interval (it means something where the "
-        f"data sets are of like difficulty). {_verdict(found.chi2, found.f, found.p, found.critical_difference)}"
+        "mean over all runs on these data sets, with the stratified bootstrap interval over runs (it "
+        f"means something where the data sets are of like difficulty). {_verdict(found.chi2, found.f, found.p, found.critical_difference)}"
     )
     header = [Column("loss", "Loss")]
     header += [Column(name, name, numeric=True) for name in names]
@@ -86,7 +94,14 @@ def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table
         Column("rank", "Mean rank", numeric=True),
         Column("iqm", "IQM", "interquartile mean", True),
     ]
-    return Table("across", f"{row.title} over data sets", caption, header, rows)
+    notes = [
+        f"{loss_title(loss)} on {name}: the first of {len(cells[loss])} settings, {cells[loss][0]}; "
+        "the study has no validation to choose one by."
+        for name, cells in zip(names, left, strict=True)
+        for loss in common
+        if len(cells[loss]) > 1
+    ]
+    return Table("across", f"{row.title} over data sets", caption, header, rows, notes)
 
 
 def _verdict(chi2: float, f: float, p: float, difference: float) -> str:
@@ -99,9 +114,10 @@ def _verdict(chi2: float, f: float, p: float, difference: float) -> str:
     return text if p < 0.05 else f"{text} The test does not reject that all losses rank alike."
 
 
-def _cells(study: Study) -> dict[str, str]:
+def _cells(study: Study) -> dict[str, list[str]]:
+    """Of each loss the settings that the selection left."""
     losses = study.cells.set_index("cell")["loss"]
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for cell in select(study).cells:
-        found.setdefault(str(losses[cell]), cell)
+        found.setdefault(str(losses[cell]), []).append(cell)
     return found

@@ -113,7 +113,8 @@ def probability_of_better(
 
     Returns
     -------
-    Interval of the probability; without ends for fewer than `MIN_SEEDS` seeds.
+    Interval of the probability; without ends for fewer than `MIN_SEEDS` seeds and where all seeds
+    have the same share, of which a bootstrap would make an interval without width.
     """
     shares = []
     for advantage in advantages:
@@ -126,7 +127,7 @@ def probability_of_better(
         return Interval(nan, nan, nan, 0, "nothing", nan, nan)
     each = np.array(shares)
     low = high = nan
-    if len(each) >= MIN_SEEDS:
+    if len(each) >= MIN_SEEDS and np.ptp(each) > 0:
         means = generator.choice(each, size=(2000, len(each))).mean(axis=1)
         low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     covers: Literal["nothing", "seeds"] = "nothing" if np.isnan(low) else "seeds"

@@ -72,7 +72,7 @@ def paired(study: Study, cells: Sequence[str]) -> Table:
         "identities (where all seeds judged the same); Holm correction within the metric. "
         "P(better): share of (seed, resample of the identities) draws in which the setting beats "
         "the best one, ties ½ (of seeds, where runs have no resamples), with its bootstrap interval "
-        "over seeds, in per cent."
+        "over seeds (none where all seeds agree), in per cent."
     )
     return Table("paired", "Differences to the best", caption, columns, rows)
 

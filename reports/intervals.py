@@ -46,7 +46,9 @@ class Draws:
         replicates = self.replicates[:, np.isfinite(self.replicates).all(axis=0)]
         left_out = self.left_out[:, np.isfinite(self.left_out).all(axis=0)]
         enough = replicates.shape[1] >= MIN_REPLICATES and left_out.shape[1] >= MIN_IDENTITIES
-        return Draws(replicates, left_out) if enough else None
+        # The resamples that do give a value are not a sample of all: most of them must.
+        most = 2 * replicates.shape[1] > self.replicates.shape[1]
+        return Draws(replicates, left_out) if enough and most else None
 
 
 @dataclass(frozen=True)

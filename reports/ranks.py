@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import factorial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +22,8 @@ class Ranking:
     ----------
     ranks : (K,) mean rank of each loss; 1 is best, ties share the mean of their ranks.
     chi2, f : Friedman's χ² and the less conservative F of Iman and Davenport (1980).
-    p : of F, under K - 1 and (K - 1)(N - 1) degrees of freedom.
+    p : of F, under K - 1 and (K - 1)(N - 1) degrees of freedom; where all data sets agree, F is
+        infinite whatever N, and p is the exact chance that N random rankings agree.
     critical_difference : mean ranks that differ by less cannot be told apart (Nemenyi 1963, 5 %).
     sets : N, data sets that counted.
     """
@@ -43,8 +45,7 @@ def ranking(scores: ArrayLike, higher_is_better: bool) -> Ranking:
 
     Returns
     -------
-    Ranking; its tests are NaN for fewer than two losses or two data sets, p 0 where all data sets
-    agree.
+    Ranking; its tests are NaN for fewer than two losses or two data sets.
     """
     table = np.asarray(scores, dtype=float)
     table = table[:, ~np.isnan(table).any(axis=0)]
@@ -62,6 +63,11 @@ def ranking(scores: ArrayLike, higher_is_better: bool) -> Ranking:
     chi2 = sets * between / variance if variance > 0 else 0.0
     f = iman_davenport(chi2, losses, sets)
     p = float(stats.f.sf(f, losses - 1, (losses - 1) * (sets - 1)))
+    if np.isinf(f):
+        orders = factorial(losses)
+        for tied in np.unique(placed[:, 0], return_counts=True)[1]:
+            orders //= factorial(int(tied))
+        p = float(orders) ** (1 - sets)
     return Ranking(ranks, chi2, f, p, critical_difference(losses, sets), sets)
 
 

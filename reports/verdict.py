@@ -54,6 +54,7 @@ _WORDS = {
     "std": "standard deviation",
     "youden": "Youden",
 }
+_COUNT = re.compile("(pairs|probes|images|identities|queries|left_out)$")
 _RATE = re.compile(r"e([+-])0*(\d)")
 
 
@@ -201,7 +202,7 @@ def _row(content: Mapping[str, Any], name: str) -> Row:
     return Row(
         title,
         name,
-        "n/a" if value is None else _number(value),
+        "n/a" if value is None else _number(value, counted=bool(_COUNT.search(name))),
         f"{bounds[0]:.4f} – {bounds[1]:.4f}" if bounds else "",
         content["notes"].get(name, ""),
     )
@@ -222,7 +223,7 @@ def _short_rate(found: re.Match[str]) -> str:
     return f"e{'-' if found[1] == '-' else ''}{found[2]}"
 
 
-def _number(value: float) -> str:
-    if value == int(value):
+def _number(value: float, counted: bool) -> str:
+    if value == int(value) and (counted or abs(value) > 1):
         return f"{value:,.0f}"
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4f}"

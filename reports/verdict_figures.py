@@ -60,7 +60,8 @@ def roc(content: Mapping[str, Any], curves: Curves) -> Drawing | None:
         auc = content["metrics"].get(f"{prefix}/auc")
         said.append(f"{whose} AUC {auc:.3f}" if auc is not None else whose)
     ax.set_xscale("log")
-    ax.set_xlim(lowest, 1)
+    if lowest < 1:
+        ax.set_xlim(lowest, 1)
     ax.set_ylim(-0.01, 1.01)
     ax.set_xlabel("False accept rate (log scale)")
     ax.set_ylabel("True accept rate")
@@ -88,8 +89,9 @@ def histograms(curves: Curves) -> Iterator[Drawing]:
             ax.stairs(share, merged_edges, color=color(slot), fill=True, alpha=0.18)
             held = np.flatnonzero(count)
             used += [edges[held[0]], edges[held[-1] + 1]] if len(held) else []
-        margin = 0.03 * (max(used) - min(used))
-        ax.set_xlim(min(used) - margin, max(used) + margin)
+        if used:
+            margin = 0.03 * (max(used) - min(used))
+            ax.set_xlim(min(used) - margin, max(used) + margin)
         ax.set_ylim(bottom=0)
         distance = edges[0] < -1.5 or edges[-1] == 0
         ax.set_xlabel("Score (negated distance)" if distance else "Score (cosine)")

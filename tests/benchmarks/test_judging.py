@@ -183,6 +183,12 @@ BAD_ARRAYS = [
     ({"flipped": np.ones((7, 8))}, "7 flipped for 120 embeddings"),
     ({"labels": np.ones((120, 2), int)}, "labels must be (N,), not (120, 2)"),
     ({"labels": np.ones(120)}, "labels must be whole numbers or texts, not float64; cast them"),
+    ({"query": np.ones((120, 1), bool)}, "query must be (N,), not (120, 1)"),
+    ({"names": np.full((120, 2), "a")}, "names must be (N,), not (120, 2)"),
+    ({"embeddings": np.full((120, 8), 1e200)}, "embeddings reach 1e+200, too large"),
+    ({"part": [0] * 120, "class_weights": np.ones((20, 3))}, "class_weights must be (20, 8)"),
+    ({"top_classes": np.ones(120, int)}, "top_classes and top_scores must both be (N, k)"),
+    ({"top_classes": np.full((120, 5), "a")}, "top_classes are labels of classes"),
     ({"labels": np.zeros(120, int)}, "all 120 labels are of one class: there are no impostors"),
     ({"labels": np.arange(120)}, "all 120 labels differ: there are no genuine pairs"),
     ({"embeddings": np.ones((120, 8), int)}, "not int64; cast them: embeddings.astype('float32')"),
@@ -205,6 +211,27 @@ def test_arrays_that_cannot_be_judged(images, caplog, changed, message):
     found = refused(caplog, "e.npz")
     assert message in found
     assert "e.npz" in found or "labels" in found
+
+
+def test_labels_with_gaps_are_not_told_to_be_cast(images, caplog):
+    """NaN as a whole number would be a class of its own."""
+    np.savez("e.npz", embeddings=images[0], labels=np.r_[np.ones(119), np.nan])
+    assert refused(caplog, "e.npz").endswith("whole numbers or texts, not float64")
+
+
+def test_intervals_that_would_pretend_are_not_given(images):
+    embeddings, labels, _ = images
+    np.savez("e.npz", embeddings=embeddings, labels=labels)
+    assert judge("e.npz", "--resamples", "20", "--protocols", "retrieval") == 0
+    assert verdict()["intervals"] == {}
+    four = labels < 4
+    np.savez("e.npz", embeddings=embeddings[four], labels=labels[four])
+    assert judge("e.npz", *QUICK, "--protocols", "retrieval") == 0
+    assert verdict()["intervals"] == {}
+    np.savez("e.npz", embeddings=np.eye(20)[labels], labels=labels)  # no error, so no spread
+    assert judge("e.npz", *QUICK, "--protocols", "retrieval", "verification") == 0
+    assert verdict()["metrics"]["retrieval/recall_at_1"] == 1
+    assert verdict()["intervals"] == {}
 
 
 def test_embeddings_that_are_not_finite_are_counted(images, caplog):
@@ -260,7 +287,11 @@ def test_files_that_cannot_be_read(images, caplog):
         (("--pairs", "p.txt", "--missing", "skip"), "none of its 1 pairs has both images"),
         (("--pairs", "p.txt", "--folds", "10"), "10 folds of 1 pairs"),
         (("--pairs", "broken.txt"), "broken.txt: line 1: the last field must be 0 or 1"),
+        (("--folds", "10"), "--folds 10 is of listed pairs: give --pairs FILE"),
+        (("--score", "euclidean"), "--score euclidean is of listed pairs"),
+        (("--missing", "skip"), "--missing skip is of listed pairs"),
         (("--out", "e.npz"), "exists and is not a folder"),
+        (("--out", "e.npz/v"), "e.npz (Not a directory); give another --out"),
         (("--out", "other"), "other: exists and is not a verdict (notes.txt); give another --out"),
     ],
 )

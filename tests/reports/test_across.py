@@ -81,3 +81,42 @@ def test_no_loss_in_common(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     second = studies(tmp_path / "b", 1, grid={"center": {}})
     assert command(first + second, tmp_path / "out") == 2
     assert "no loss in common" in caplog.text
+
+
+def test_a_data_set_that_lacks_a_loss_counts_in_no_mean(tmp_path: Path) -> None:
+    folders = studies(tmp_path / "a", 2)
+    folders += studies(
+        tmp_path / "b",
+        1,
+        fates=lambda loss, *_: ("diverged", "-") if loss == "arcface" else ("finished", None),
+        values=lambda loss, _, seed: (0.9, 0.3 + LEVEL[loss]),
+    )
+    assert command(folders, tmp_path / "out") == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "across.csv").open()))
+    assert [row["iqm_n"] for row in rows] == ["6"] * 4
+    assert float(rows[0]["iqm"]) == pytest.approx(0.10 + 0.005 + 0.001)
+    assert "mean rank over the 2 data sets" in (tmp_path / "out" / "across.md").read_text()
+
+
+def test_a_setting_that_nothing_chose_is_named(tmp_path: Path) -> None:
+    grid = {**GRID, "cosface": {"margin": [0.1, 0.2]}}
+    folders = studies(tmp_path / "a", 1) + studies(tmp_path / "b", 1, grid=grid, validation=False)
+    assert command(folders, tmp_path / "out") == 0
+    text = (tmp_path / "out" / "across.md").read_text()
+    # Both studies have one name, so that the folder above tells them apart.
+    assert "CosFace on 0/set0: the first of 2 settings, cosface m=0.1" in text
+    assert "ArcFace on" not in text
+
+
+def test_folders_as_they_are_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = studies(tmp_path, 2)
+    assert command([folders[0], folders[0]], tmp_path / "out") == 2
+    assert "given twice" in caplog.text
+    monkeypatch.chdir(folders[0])
+    assert command([Path(), folders[1]], tmp_path / "out") == 0
+    assert (tmp_path / "out" / "across.csv").read_text().startswith("loss,set0,")
+    caplog.clear()
+    assert command(folders, folders[0] / "plan.json") == 2
+    assert "plan.json: File exists" in caplog.text

@@ -153,6 +153,9 @@ def test_probability_of_better() -> None:
     assert 0.5 <= found.low < found.mean < found.high <= 1
     assert math.isnan(probability_of_better([1.0, 1.0], rng).low)
     assert math.isnan(probability_of_better([], rng).mean)
+    always = probability_of_better([1.0, 2.0, 3.0], rng)
+    assert (always.mean, always.covers) == (1.0, "nothing")
+    assert math.isnan(always.low)  # three seeds that agree do not make it certain
     lower = paired_difference([0.1, 0.1], [0.2, 0.3], higher_is_better=False)
     assert lower.wins.mean == 1
 

@@ -131,6 +131,8 @@ def test_unusable_draws_are_left() -> None:
     some = means(np.random.default_rng(0).normal(size=(1, 40)))
     some.replicates[0, :9] = np.nan
     assert interval([0.1], some).covers == "identities"
+    some.replicates[0, : some.replicates.shape[1] // 2 + 1] = np.nan  # the rest is no sample of all
+    assert interval([0.1], some).covers == "nothing"
 
 
 def test_no_spread_at_all() -> None:

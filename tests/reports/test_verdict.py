@@ -22,6 +22,7 @@ METRICS = {
     "identification/non_mated_probes": 900.0,
     "open_set_recognition/unknown_images": 2000.0,
     "something_new/a_number": -2.5,
+    "pairs/kfold_high": 1.0,
 }
 CONTENT = {
     "file": "dir/<b>e.npz",
@@ -103,6 +104,8 @@ def test_every_metric_has_a_row_with_interval_or_reason(page):
     assert cells(page, "pairs/tar_at_far_1e-03") == ["n/a", "", "too few &lt;impostors&gt;"]
     assert cells(page, "identification/mated_probes")[0] == "1,508.4"
     assert cells(page, "something_new/a_number")[0] == "-2.5000"
+    assert cells(page, "pairs/kfold_high")[0] == "1.0000"  # a rate, no count
+    assert "training runs. There is none" in " ".join(page.split())
 
 
 def test_metrics_stand_under_their_protocol_in_a_fixed_order(page):
