@@ -32,6 +32,8 @@ MAX_THRESHOLDS = 255
 COARSE = 0.02
 """Where the levels give another value than the exact scores by more than this, as in embeddings that
 differ by less than a level, they cannot tell how it varies."""
+COARSE_AUC = 1e-4
+"""The same of the AUC, and then of no number: it is 1e-5 where scores span some hundred levels."""
 CELLS = 2**22  # counts of one block of units × units × thresholds: 32 MB
 
 
@@ -64,7 +66,8 @@ def thresholds_for(
     accepts += [around(far[middle], 17), np.geomspace(1.0 / impostor.sum(), 1.0, 24)]
     rejects = [around(1.0 - tar[middle], 17), np.linspace(0.0, 1.0, 24)]
     # The least cost is a minimum over all thresholds: the cheapest one of every stretch.
-    stretches = np.searchsorted(far, around(far[np.argmin(cost)], 33))
+    cheapest = max(far[np.argmin(cost)], 1.0 / impostor.sum())  # a FAR of 0 has nothing around it
+    stretches = [0, *np.searchsorted(far, around(cheapest, 33)), len(level)]
     cheap = [low + np.argmin(cost[low:high]) for low, high in pairwise(stretches) if high > low]
     chosen = [
         np.searchsorted(far, np.concatenate(accepts), side="right") - 1,
@@ -189,7 +192,9 @@ class Resampled:
         impostor = np.cumsum(self._impostor.cpu().numpy().T, axis=1) + self._weights @ inside
         drawn = self._shape.statistics(self._weights @ genuine, impostor, self._fars)
         shift = exact_statistics(curve, self._fars) - drawn[0]
-        shift[np.abs(shift) > COARSE] = np.nan
+        # Where levels change the AUC, the others agree with the exact scores by chance.
+        coarse = (np.abs(shift) > COARSE) | (abs(shift[0]) > COARSE_AUC)
+        shift[coarse] = np.nan
         every = inside.sum(axis=0) + across.sum(axis=0) // 2  # each pair stands at both its units
         without = genuine.sum(axis=0) - genuine, every - across - inside
         left = self._shape.statistics(*without, self._fars)

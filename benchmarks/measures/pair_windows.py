@@ -64,11 +64,23 @@ def wanted_cells(
 def unsettling_levels(genuine: np.ndarray, impostor: np.ndarray, spread: int) -> np.ndarray:
     """The levels to open so that ``AUC_ERROR`` is kept: (L,) bool. None but for collapsed scores."""
     share = genuine * nearby(impostor, spread) / (float(genuine.sum()) * float(impostor.sum()))
+    return dilated(_unsettling(share), spread)
+
+
+def unsettling_cells(cells: np.ndarray) -> np.ndarray:
+    """The cells of several scores to open, as `unsettling_levels`: (S,) bool. Some 2,000 at most."""
+    genuine, impostor = cells["genuine"].astype(np.float64), cells["impostor"].astype(np.float64)
+    share = genuine * impostor / (genuine.sum() * impostor.sum())
+    return _unsettling(np.where(cells["high"] > cells["value"], share, 0.0))
+
+
+def _unsettling(share: np.ndarray) -> np.ndarray:
+    """All but the smallest shares of pairs in an open order (S,), which half of the error allows."""
     order = np.argsort(share)
     left = np.cumsum(share[order]) <= AUC_ERROR / 2
     opened = np.ones(len(share), dtype=bool)
     opened[order[left]] = False
-    return dilated(opened, spread)
+    return opened
 
 
 def unsettled_order(
@@ -163,6 +175,8 @@ class Ladder:
         if not self._fine:
             self._found.append((scores, same))
             return
+        if len(scores) == 0:
+            return
         order = np.argsort(scores)
         scores, same, interval = scores[order], same[order], interval[order]
         low, high = self._low[interval], self._high[interval]
@@ -171,7 +185,7 @@ class Ladder:
         first = np.flatnonzero(np.diff(key, prepend=-1))
         last = np.append(first[1:], len(key)) - 1
         key = key[first]
-        genuine = np.add.reduceat(same, first, dtype=np.int64) if len(first) else first
+        genuine = np.add.reduceat(same, first, dtype=np.int64)
         flat = self._counts.reshape(2, -1)
         flat[0, key] += genuine
         flat[1, key] += last - first + 1 - genuine
@@ -199,7 +213,7 @@ class Ladder:
         fresh = _cells(self._level[interval], least, genuine, impostor, most)
         cells = _merged(self._cells, fresh)
         wanted = wanted_cells(cells["genuine"][::-1], cells["impostor"][::-1], 0, self._fars)[::-1]
-        again = wanted & (cells["high"] > cells["value"])
+        again = (wanted | unsettling_cells(cells)) & (cells["high"] > cells["value"])
         self._cells = cells[~again]
         opened = cells[again]
         pairs = int(opened["genuine"].sum() + opened["impostor"].sum())

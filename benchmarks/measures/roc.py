@@ -128,8 +128,10 @@ def eer_threshold(curve: Roc) -> tuple[float, float]:
     genuine pairs.
     """
     after = eer_index(curve.far, curve.tar)
-    before = after if _excess(curve, after) == 0 else after - 1
-    return float(curve.thresholds[before]), float(curve.thresholds[after])
+    for index in (after - 1, after):  # rounding may hide that FAR = FRR at the former
+        if _excess(curve, index) == 0:
+            return float(curve.thresholds[index]), float(curve.thresholds[index])
+    return float(curve.thresholds[after - 1]), float(curve.thresholds[after])
 
 
 def eer_midpoint(curve: Roc) -> float:

@@ -46,6 +46,8 @@ def scored(judged: Judged, known: np.ndarray, unknown: np.ndarray) -> dict[str, 
 
     if judged.class_weights is None:
         found["max_cosine"] = "the loss has no class weights"
+    elif judged.class_weights.shape[1:] != images.shape[1:]:
+        found["max_cosine"] = "the class weights are not in the space of the embeddings"
     elif embedding_problem(judged.class_weights) is not None:
         found["max_cosine"] = "the class weights are not finite"
     else:
@@ -75,11 +77,13 @@ def least_distance(images: np.ndarray, points: np.ndarray) -> np.ndarray:
 
     Entries are of size 1 or less. Distances are rounded to the grid of ``neighbours``, so that equal ones tie.
     """
+    centre = points.mean(axis=0)  # the products of points far from 0 would not tell them apart
+    points = points - centre
     half = (points**2).sum(axis=1) / 2
     least = np.empty(len(images))
     step = max(1, BLOCK_SCORES // len(points))
     for start in range(0, len(images), step):
-        block = np.asarray(images[start : start + step], dtype=np.float64)
+        block = np.asarray(images[start : start + step], dtype=np.float64) - centre
         place = (half - block @ points.T).argmin(axis=1)
         # Not from the squares: they cancel where an image lies close to its point.
         least[start : start + step] = np.linalg.norm(block - points[place], axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measures import pair_blocks, pair_windows, pairs
-from benchmarks.measures.detection_cost import min_dcf
+from benchmarks.measures.detection_cost import Costs, min_dcf
 from benchmarks.measures.pair_blocks import PairBlocks
 from benchmarks.measures.pair_resamples import exact_statistics
 from benchmarks.measures.pairs import level_counts, pair_counts, pair_scores, verify_pairs
@@ -88,6 +88,25 @@ def test_few_distinct_scores_and_narrow_windows(kept, score, classes, monkeypatc
     assert numbers(near.curve) == numbers(whole)
     assert auc(whole) > 0.99  # the one level would have said ½
     assert abs(auc(near.curve) - auc(whole)) <= near.auc_error <= 1e-3
+
+
+def test_the_auc_of_scores_that_fine_cells_do_not_tell_apart():
+    """Two points with float32 noise: one window between them, far from all operating points."""
+    rng = np.random.default_rng(1)
+    points = np.array([[1.0, 0.0, 0.0, 0.0], [0.5, 0.75**0.5, 0.0, 0.0]])
+    embeddings = points[np.arange(1500) % 2] + 1e-7 * rng.standard_normal((1500, 4))
+    streamed = assert_equal_numbers(embeddings.astype(np.float32), rng.integers(0, 20, 1500))
+    assert streamed.auc_error <= pair_windows.AUC_ERROR
+
+
+def test_tiles_without_a_pair_in_the_last_windows(monkeypatch):
+    monkeypatch.setattr(pairs, "KEPT_SCORES", 50)
+    monkeypatch.setattr(pair_windows, "FINE_CELLS", 16)
+    monkeypatch.setattr(pair_blocks, "TILE_ROWS", 3)
+    rng = np.random.default_rng(0)
+    embeddings = 1 + 1e-4 * rng.standard_normal((90, 3))
+    embeddings[30:] = 1
+    assert_equal_numbers(embeddings, np.arange(90) // 5)
 
 
 @pytest.mark.parametrize("kept", [2**20, 10])
@@ -273,6 +292,15 @@ def test_resamples_follow_repeated_identities(monkeypatch):
     np.testing.assert_allclose(ours, spread, rtol=0.05)
 
 
+@pytest.mark.parametrize(("spread", "seed"), [(1.0, 5), (0.8, 3)])
+def test_a_least_cost_without_false_accepts_has_replicates(spread, seed):
+    embeddings, labels = clusters(12, images=5, dim=32, spread=spread, seed=seed)
+    verified, wanted, _ = compare(embeddings, labels, resample(labels, 25), ())
+    curve = verified.curve
+    assert curve.far[Costs().of(curve.far, curve.tar).argmin()] == 0
+    np.testing.assert_allclose(verified.replicates[:, 2], wanted[:, 2], rtol=0, atol=1e-6)
+
+
 def test_a_resample_without_pairs_is_not_a_number():
     embeddings, labels = clusters(3, images=2, dim=4)
     counts = np.array([[3, 0, 0], [1, 1, 1], [0, 1, 2]])
@@ -285,9 +313,11 @@ def test_a_resample_without_pairs_is_not_a_number():
     assert np.isnan(alone).all()
 
 
-def test_scores_within_one_level_have_no_replicates():
+@pytest.mark.parametrize("scale", [1e-4, 1e-2])
+def test_scores_within_few_levels_have_no_replicates(scale):
     embeddings, labels = clusters(30, 5)
-    near = 1 + 1e-4 * embeddings
+    near = 1 + scale * embeddings
     verified = verify_pairs(near, labels, (0.1,), drawn=resample(labels, 5))
     assert auc(verified.curve) > 0.99
-    assert np.isnan(verified.replicates[:, :2]).all()
+    assert np.isnan(verified.replicates).all()
+    assert np.isnan(verified.left_out).all()

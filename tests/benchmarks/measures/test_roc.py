@@ -143,6 +143,10 @@ def test_a_threshold_with_equal_rates_is_the_threshold_of_the_eer():
     assert (eer(curve), eer_midpoint(curve), eer_threshold(curve)) == (0.5, 0.5, (2.0, 2.0))
     tied = roc(np.ones(2), np.ones(3))
     assert (eer(tied), eer_midpoint(tied), eer_threshold(tied)) == (0.5, 0.5, (np.inf, 1.0))
+    thirds = roc(np.array([3.0, 2.0, 0.5]), np.array([2.5, 1.0, 0.0]))
+    assert thirds.far[3] < 1 - thirds.tar[3]  # 1/3 and 1 - 2/3, in floating point
+    assert eer(thirds) == pytest.approx(1 / 3, abs=1e-15)
+    assert eer_threshold(thirds) == (2.0, 2.0)
 
 
 @settings(max_examples=60, deadline=None)

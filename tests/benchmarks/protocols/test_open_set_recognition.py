@@ -174,6 +174,10 @@ def test_the_least_distance(monkeypatch):
     monkeypatch.setattr("benchmarks.protocols.known_scores.BLOCK_SCORES", 20)
     np.testing.assert_allclose(least_distance(images, points), expected, atol=1e-12)
     assert (least_distance(points, points) == 0).all()
+    # Points far from 0 and near to each other: products of 1 do not tell them apart.
+    near, of_images = 1 + 1e-8 * points, 1 + 1e-8 * images
+    np.testing.assert_allclose(least_distance(of_images, near), 1e-8 * expected, atol=1e-12)
+    assert (least_distance(near, near) == 0).all()
 
 
 def make_run(rng, known=8, unknown=9, images=12, noise=0.7, **changes):
@@ -355,6 +359,10 @@ def all_names():
         (
             {"class_weights": np.full((8, 5), np.nan)},
             {"auroc_max_cosine": "the class weights are not finite"},
+        ),
+        (
+            {"class_weights": np.ones((8, 10))},
+            {"auroc_max_cosine": "the class weights are not in the space of the embeddings"},
         ),
         (
             {"logsumexp": np.full(252, np.inf)},
