@@ -50,7 +50,7 @@ speed-losses: setup ## time of every loss beside its floor and pytorch-metric-le
 speed-protocols: setup ## verification and retrieval beside the usual ways, 100,000 images included: a table
 	$(BIN)/python -m benchmarks.speed_protocols --large
 
-coverage: setup ## simulate whether 95 % intervals hold the truth in 95 % of studies (20 minutes on two cores)
+coverage: setup ## simulate whether 95 % intervals hold the truth in 95 % of studies (half an hour)
 	$(BIN)/python -m tests.simulations.coverage --workers 2 --out reports/published/coverage.csv --figure docs/images/coverage.png
 
 mlflow: setup ## serve the MLflow UI of the results on http://127.0.0.1:5000 (PORT=… for another)
