@@ -1,4 +1,5 @@
-# The pipeline: plan → data → train → evaluate → track → report. Each step is a command that a person can also type.
+# The pipeline: plan → data → (tune → winners) → train → evaluate → track → report.
+# Each step is a command that a person can also type.
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -44,9 +45,46 @@ rule data:
         "python -m benchmarks data --plan {input.plan} --done {output} > {log} 2>&1"
 
 
-rule train:
+# A round of a lane of searches; it waits for the one before.
+rule tune:
     input:
         plan=ancient(OUT / "plan.json"),
+        data=ancient(OUT / "data.json"),
+        before=round_before,
+    output:
+        OUT / "tuning/rounds/{lane}.{round}.json",
+    log:
+        OUT / "logs/tune-{lane}.{round}.log",
+    benchmark:
+        OUT / "benchmarks/tune-{lane}.{round}.tsv"
+    conda:
+        "environment.yml"
+    resources:
+        gpu=1 if STUDY.device == "cuda" else 0,
+    shell:
+        "python -m benchmarks tune --plan {input.plan} --lane {wildcards.lane} --round {wildcards.round} --done {output} > {log} 2>&1"
+
+
+# The winners' experiments fill the stacks that the plan has kept for them.
+rule winners:
+    input:
+        plan=OUT / "plan.json",
+        rounds=LAST_ROUNDS,
+    output:
+        OUT / "tuned.json",
+    log:
+        OUT / "logs/winners.log",
+    benchmark:
+        OUT / "benchmarks/winners.tsv"
+    conda:
+        "environment.yml"
+    shell:
+        "python -m benchmarks winners --plan {input.plan} --out {output} > {log} 2>&1"
+
+
+rule train:
+    input:
+        plan=plan_of_stack,
         data=ancient(OUT / "data.json"),
     output:
         OUT / "stacks/{stack}.trained.json",
@@ -64,7 +102,7 @@ rule train:
 
 rule evaluate:
     input:
-        plan=ancient(OUT / "plan.json"),
+        plan=plan_of_stack,
         trained=OUT / "stacks/{stack}.trained.json",
     output:
         OUT / f"stacks/{{stack}}.{STUDY.evaluation}.judged.json",
@@ -80,7 +118,7 @@ rule evaluate:
 
 rule track:
     input:
-        plan=OUT / "plan.json",
+        plan=FINAL_PLAN,
         judged=JUDGED,
     output:
         OUT / "tracked.json",
@@ -96,7 +134,7 @@ rule track:
 
 rule report:
     input:
-        plan=OUT / "plan.json",
+        plan=FINAL_PLAN,
         judged=JUDGED,
         tracked=OUT / "tracked.json",
     output:
@@ -120,7 +158,7 @@ rule report:
 # The mirror's parent run also holds the report, so it is visited once more when that exists.
 rule attach:
     input:
-        plan=OUT / "plan.json",
+        plan=FINAL_PLAN,
         page=OUT / "report/index.html",
     output:
         OUT / "report.attached.json",

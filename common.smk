@@ -32,9 +32,37 @@ except ConfigError as error:
 
 RESULTS = STUDY.results
 OUT = STUDY.folder
+TUNING = STUDY.tuning
+SLOTS = (
+    TUNING.slots if TUNING else ()
+)  # stacks of the winners, whom the plan does not know
+FINAL_PLAN = OUT / ("tuned.json" if TUNING else "plan.json")
 JUDGED = [
-    OUT / f"stacks/{stack}.{STUDY.evaluation}.judged.json" for stack in STUDY.stacks
+    OUT / f"stacks/{stack}.{STUDY.evaluation}.judged.json"
+    for stack in (*STUDY.stacks, *SLOTS)
 ]
+LAST_ROUNDS = [
+    OUT / f"tuning/rounds/{lane}.{TUNING.rounds - 1}.json"
+    for lane in (TUNING.lanes if TUNING else ())
+]
+
+
+def plan_of_stack(wildcards):
+    return (
+        OUT / "tuned.json" if wildcards.stack in SLOTS else ancient(OUT / "plan.json")
+    )
+
+
+def round_before(wildcards):
+    number = int(wildcards.round)
+    return [OUT / f"tuning/rounds/{wildcards.lane}.{number - 1}.json"] if number else []
+
+
+wildcard_constraints:
+    stack=r"[^.]+",
+    lane=r"[^.]+",
+    round=r"\d+",
+
 
 if STUDY.device == "cuda":
     # Snakemake does not bound a resource that nobody limits: without this, all stacks would start on one GPU at once.

@@ -6,6 +6,12 @@ python -m benchmarks train --plan results/smoke/plan.json
 python -m benchmarks evaluate --plan results/smoke/plan.json
 python -m benchmarks track --plan results/smoke/plan.json
 
+A study that is tuned has two more steps, and a second plan with what they found:
+
+python -m benchmarks tune --plan results/omniglot_cpu/plan.json       # all rounds of all searches
+python -m benchmarks winners --plan results/omniglot_cpu/plan.json    # writes results/omniglot_cpu/tuned.json
+python -m benchmarks train --plan results/omniglot_cpu/tuned.json     # and evaluate, track likewise
+
 python -m benchmarks judge embeddings.npz                # the verdict on embeddings made anywhere
 """
 
@@ -22,10 +28,12 @@ from typing import Any
 
 from benchmarks import judge_command
 from benchmarks.errors import ConfigError, TrainingError
-from benchmarks.files import write_json
+from benchmarks.files import file_hash, write_json, write_text
+from benchmarks.searches import Tuning
 from benchmarks.store import RunStore
 from benchmarks.study import Study, load
 from datasets.errors import DataError
+from datasets.image_set import ImageSet
 
 log = logging.getLogger("marginbench")
 
@@ -84,6 +92,8 @@ def data(options: argparse.Namespace) -> None:
     seeds = {experiment.seed: experiment for experiment in study.experiments}
     for experiment in seeds.values():
         split = split_of(experiment, image_set)  # fails now, not in the middle of a study
+    if study.tuning is not None:
+        _check_objectives(study, study.tuning, image_set)
     log.info(
         "%s: %d images of %d classes",
         image_set.name,
@@ -97,6 +107,17 @@ def data(options: argparse.Namespace) -> None:
         len(split.train),
         len(split.known_classes),
     )
+
+
+def _check_objectives(study: Study, tuning: Tuning, image_set: ImageSet) -> None:
+    from benchmarks.data import split_of
+    from benchmarks.evaluate import unsupported
+
+    split = split_of(tuning.searches[0].template, image_set)
+    refused = unsupported(tuning.objectives, split, image_set.labels, study.config["evaluate"])
+    if refused:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise ConfigError(f"tune.objective: the validation images cannot carry it: {reasons}")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -130,6 +151,66 @@ def train(options: argparse.Namespace) -> int:
             ", ".join(f"{counts.count(status)} {status}" for status in sorted(set(counts))),
         )
     return 0
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Carry out one round of a lane of searches, or all rounds of all lanes."""
+    from benchmarks.rounds import Rounds
+
+    study = _study(options)
+    tuning = _tuning(study, options.plan)
+    if (options.round is None) != (options.lane is None):
+        raise ConfigError("--lane and --round are given together, or neither")
+    if options.round is not None and not 0 <= options.round < tuning.rounds:
+        raise ConfigError(
+            f"--round {options.round}: this study has rounds 0 to {tuning.rounds - 1}"
+        )
+    models = tuning.settings["trials"] * len(tuning.searches) * tuning.settings["seeds_per_trial"]
+    rounds = Rounds(
+        tuning,
+        folder=study.folder,
+        results=study.results,
+        evaluate=study.config["evaluate"],
+        device=study.device,
+        stack_size=study.stack_size(models),
+    )
+    numbers = range(tuning.rounds) if options.round is None else [options.round]
+    for lane in [options.lane] if options.lane else tuning.lanes:
+        searches = tuning.members(lane)
+        for number in numbers:
+            paths = rounds.run(searches, number)
+            log.info(
+                "round %d of %d: %s",
+                number + 1,
+                tuning.rounds,
+                ", ".join(search.id for search in searches),
+            )
+            if options.done:
+                write_json(options.done, {path.parent.name: file_hash(path) for path in paths})
+
+
+def winners(options: argparse.Namespace) -> None:
+    """Write the final plan of a tuned study: the winners of its searches, to be trained with fresh seeds."""
+    from benchmarks.tuning import export
+    from benchmarks.winners import final_plan, trials_table
+
+    study = _study(options)
+    plan = final_plan(study, _tuning(study, options.plan))
+    found = plan["tuning"]
+    write_text(study.folder / "tuning" / "trials.csv", trials_table(found["searches"]))
+    export(study.folder / "tuning" / "optuna.journal", found)
+    out = options.out or study.folder / "tuned.json"
+    write_json(out, plan)
+    for search in found["searches"]:
+        if search["winner"] is None:
+            log.warning("%s: %s", search["id"], search["reason"])
+    log.info("%s: %d experiments", out, len(plan["experiments"]))
+
+
+def _tuning(study: Study, path: Path) -> Tuning:
+    if study.tuning is None:
+        raise ConfigError(f"{path}: this study is not tuned; its config has no `tune` block")
+    return study.tuning
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -231,6 +312,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--config", type=Path, required=True, help="study file, config/<study>.yaml")
     sub = add("data", data)
     sub.add_argument("--done", type=Path, help="file to write when done")
+    sub = add("tune", tune)
+    sub.add_argument("--lane", help="one lane of the plan (default: all)")
+    sub.add_argument("--round", type=int, help="its round, from 0; the ones before must be done")
+    sub.add_argument("--done", type=Path, help="file to write when done")
+    sub = add("winners", winners)
+    sub.add_argument(
+        "--out", type=Path, help="where to write (default: results/<study>/tuned.json)"
+    )
     for name, command in (("train", train), ("evaluate", evaluate)):
         sub = add(name, command)
         sub.add_argument("--stack", help="one stack of the plan (default: all)")

@@ -20,6 +20,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from benchmarks import tune_config
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import STACKED_RECIPE, canonical
 from losses import catalog
@@ -28,7 +29,7 @@ from losses.schema import written
 SCHEMA_PATH = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
 # What the results folder holds beside the studies: no study may have such a name.
-RESERVED = ("cache", "checkpoints", "locks", "mlartifacts", "runs")
+RESERVED = ("cache", "checkpoints", "locks", "mlartifacts", "runs", "trials")
 
 # What a loss must have for these keys of its recipe to do something.
 NEEDED = {
@@ -144,14 +145,23 @@ def loss_points(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
     """
     for name, blocks in config["losses"].items():
         for block in _blocks(blocks):
+            if "around" in block:  # its points are known when the loss is tuned
+                continue
             hyper = {key: value for key, value in block.items() if key != "recipe"}
             for point in _product(hyper):
                 resolved = catalog.resolve(name, point)
                 for changes in _product(block.get("recipe") or {}):
-                    recipe = {**config["recipe"], **changes}
-                    if recipe["sampler"] == "auto":
-                        recipe["sampler"] = catalog.row(name).sampler
-                    yield name, resolved, recipe
+                    yield name, resolved, recipe_of(config, name, changes)
+
+
+def recipe_of(
+    config: Mapping[str, Any], loss: str, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The study's recipe for one loss, with what the loss changes in it and the sampler that it needs."""
+    recipe = {**config["recipe"], **(changes or {})}
+    if recipe["sampler"] == "auto":
+        recipe["sampler"] = catalog.row(loss).sampler
+    return recipe
 
 
 def varying(config: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -261,6 +271,11 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{where}: {block!r} is not allowed (allowed: a mapping of hyper-parameters, or a list of such mappings)"
                 readable = False
                 continue
+            if "around" in block:
+                found = list(tune_config.around_problems(where, name, block, config))
+                yield from found
+                readable = readable and not found
+                continue
             for key, value in block.items():
                 if value == []:
                     yield f"{where}.{key}: an empty list leaves nothing to run"
@@ -303,7 +318,9 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                 readable = False
     if readable:
         yield from _duplicates(config)
-        samplers = {points[2]["sampler"] for points in loss_points(config)}
+        samplers = {recipe_of(config, name)["sampler"] for name in config["losses"]}
+        if "tune" in config:
+            yield from tune_config.problems(config)
         if "balanced" in samplers and recipe["batch_size"] % recipe["images_per_class"]:
             yield (
                 f"recipe.batch_size: {recipe['batch_size']} is not a multiple of images_per_class = {recipe['images_per_class']}, "

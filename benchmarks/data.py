@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.errors import TrainingError
 from benchmarks.experiment import Experiment
 from benchmarks.seeds import rng
 from datasets import augment, cache, registry
 from datasets.batches import plan_epoch
 from datasets.errors import DataError
 from datasets.image_set import ImageSet
-from datasets.splits import Split, SplitSpec, make_split, nominal_train_images
+from datasets.splits import PART_CODES, Split, SplitSpec, make_split, nominal_train_images
 
 Stream = tuple[int, str]  # (seed, sampler): experiments of one stream see the same batches
+TEST_PARTS = (PART_CODES["known_test"], PART_CODES["unknown_test"])
 
 
 def load_images(experiment: Experiment, results: Path) -> ImageSet:
@@ -132,10 +134,31 @@ class TrainingData:
         images = self._pixels(torch.from_numpy(train[chosen]).to(self.device)).to(self.dtype)
         return images, torch.from_numpy(self.labels[seed][chosen]).to(self.device)
 
-    def all_images(self, batch_size: int = 512) -> Iterator[Tensor]:
-        """Every image of the data set in order, not augmented: (b, C, H, W) in [0, 1]."""
-        for start in range(0, len(self.images), batch_size):
-            yield self.images[start : start + batch_size].float().div_(255)
+    def images_at(self, rows: np.ndarray, batch_size: int = 512) -> Iterator[Tensor]:
+        """The images of the data set at positions `rows` in that order, not augmented: (b, C, H, W) in [0, 1]."""
+        for start in range(0, len(rows), batch_size):
+            yield self._pixels(torch.from_numpy(rows[start : start + batch_size]).to(self.device))
+
+    def all_rows(self) -> np.ndarray:
+        """Positions of all images: int64 (N,)."""
+        return np.arange(len(self.class_ids))
+
+    def untested_rows(self) -> np.ndarray:
+        """Positions of the images that are in no test part, sorted int64: all that a trial may see.
+
+        Raises
+        ------
+        TrainingError : the experiments' seeds have different test parts.
+        """
+        tested = [
+            np.isin(split.part(len(self.class_ids)), TEST_PARTS) for split in self.splits.values()
+        ]
+        if any(not np.array_equal(tested[0], other) for other in tested[1:]):
+            raise TrainingError(
+                f"trials of seeds {', '.join(map(str, sorted(self.splits)))} have different test images, so that one would "
+                "be chosen by what another is tested on; fix the split with split.seed: a number"
+            )
+        return np.flatnonzero(~tested[0])
 
 
 def _positions(known_classes: np.ndarray, classes: np.ndarray) -> np.ndarray:

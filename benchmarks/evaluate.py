@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.files import new_folder, write_json
-from benchmarks.protocols import PROTOCOLS, Outcome, Settings, judge, read_judged
+from benchmarks.protocols import PROTOCOLS, Judged, Outcome, Settings, judge, read_judged
 from benchmarks.store import RunStore
+from datasets.splits import Split
 
 
 def evaluate_run(
@@ -66,6 +67,39 @@ def validation_metrics(
     judged = read_judged(store.folder(experiment_id) / "embeddings.npz").only("validation")
     chosen = study_settings(settings, device)
     return judge(judged, settings["protocols"], chosen, sides=("validation",)).metrics
+
+
+def unsupported(
+    metrics: Sequence[str], split: Split, labels: np.ndarray, settings: Mapping[str, Any]
+) -> dict[str, str]:
+    """Those of the validation `metrics` that this split cannot carry whatever the embeddings, with the reason.
+
+    Judged are random embeddings and random scores: what is refused for these is refused for all.
+
+    Parameters
+    ----------
+    metrics : names as `validation_metrics` gives them.
+    labels : class ids of all images.
+    settings : the study's ``evaluate``.
+    """
+    rng, known = np.random.default_rng(0), np.asarray(split.known_classes)
+    shown = min(5, len(known))
+    judged = Judged(
+        rng.normal(size=(len(labels), 4)),
+        labels,
+        split.part(len(labels)),
+        known,
+        top_classes=known[rng.permuted(np.tile(np.arange(shown), (len(labels), 1)), axis=1)],
+        top_scores=-np.sort(rng.random((len(labels), shown)), axis=1),
+        logsumexp=np.full(len(labels), np.log(len(known)) + 1),
+    ).only("validation")
+    protocols = sorted({name.removeprefix("validation/").partition("/")[0] for name in metrics})
+    found = judge(judged, protocols, study_settings(settings), sides=("validation",))
+    return {
+        name: found.notes.get(name, "the split has no such images")
+        for name in metrics
+        if found.metrics.get(name) is None
+    }
 
 
 def study_settings(evaluate: Mapping[str, Any], device: str = "cpu") -> Settings:

@@ -23,6 +23,8 @@ ENGINE = (
     "benchmarks/data.py",
     "benchmarks/history.py",
     "benchmarks/optim.py",
+    "benchmarks/outcome.py",
+    "benchmarks/progress.py",
     "benchmarks/seeds.py",
     "benchmarks/stack.py",
     "benchmarks/stacked.py",
@@ -33,6 +35,13 @@ ENGINE = (
     "losses/build.py",
 )
 JUDGING = ("benchmarks/measures", "benchmarks/protocols")
+# What decides which trials a search makes and which of them wins.
+TUNING = (
+    "benchmarks/objectives.py",
+    "benchmarks/rounds.py",
+    "benchmarks/search_space.py",
+    "benchmarks/tuning.py",
+)
 
 
 def _strip_docstrings(tree: ast.Module) -> ast.Module:
@@ -82,3 +91,9 @@ def loss_fingerprint(loss: str) -> str:
 def protocols_fingerprint() -> str:
     """Fingerprint of the judging of embeddings."""
     return source_fingerprint(path for folder in JUDGING for path in (ROOT / folder).glob("*.py"))
+
+
+@cache
+def tuning_fingerprint() -> str:
+    """Fingerprint of how searches proceed."""
+    return source_fingerprint(ROOT / path for path in TUNING)

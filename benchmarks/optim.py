@@ -135,6 +135,30 @@ class StackedOptimizer:
             for target, source in zip(own, stored, strict=True):
                 target.copy_(source)
 
+    def member_state(self, index: int) -> dict[str, Any]:
+        """What one model needs to go on among others: copies of its moments, in the order of its slots, on the CPU."""
+        moments = [
+            [tensor[index - slot.members.start].cpu().clone() for tensor in own]
+            for slot, own in self._slots_of(index)
+        ]
+        return {"steps": self.steps, "moments": moments}
+
+    def restore_member(self, index: int, state: Mapping[str, Any]) -> None:
+        """Inverse of `member_state`; the models must have gone equally far."""
+        # But for those given up earlier, whose steps count no more.
+        self.steps = max(self.steps, state["steps"])
+        for (slot, own), stored in zip(self._slots_of(index), state["moments"], strict=True):
+            for target, source in zip(own, stored, strict=True):
+                target[index - slot.members.start].copy_(source)
+
+    def _slots_of(self, index: int) -> list[tuple[Slot, list[Tensor]]]:
+        """The slots of one model, each with its moments."""
+        return [
+            (slot, own)
+            for slot, own in zip(self.slots, self.moments, strict=True)
+            if slot.members.start <= index < slot.members.stop
+        ]
+
 
 def schedule(recipe: Mapping[str, Any], step: int, steps_per_epoch: int) -> float:
     """Learning-rate factor at `step` (0-based): linear warm-up, then cosine to 0, steps, or constant.

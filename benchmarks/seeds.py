@@ -11,7 +11,7 @@ import hashlib
 
 import numpy as np
 
-STREAMS = ("split", "init", "order", "augment", "head")
+STREAMS = ("split", "init", "order", "augment", "head", "tune")
 
 
 def stream_seed(stream: str, seed: int, *coordinates: str | int) -> int:

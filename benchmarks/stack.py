@@ -70,7 +70,7 @@ class Stack:
     Parameters
     ----------
     experiments : of one layout (`Experiment.layout`); kept in the order of their loss groups in the attribute
-        `experiments` (where one alone stands twice, on a CPU).
+        `experiments` (where one alone stands twice, on a CPU); `size` is their number (a twin does not count).
     num_classes : C, the known classes.
     channels, image_size : of the images.
     device : where to compute.
@@ -88,6 +88,7 @@ class Stack:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.experiments = sorted(experiments, key=lambda item: (str(item.loss_group), item.id))
+        self.size = len(experiments)
         if len(experiments) == 1 and device.type == "cpu":
             # On a CPU a model's bits are the same in every stack of two or more, but batch norm takes another path
             # for one alone; a twin keeps the promise that the size of the stack changes nothing.
@@ -321,12 +322,35 @@ class Stack:
 
     def member_state(self, index: int) -> State:
         """Parameters and buffers of one member, on the CPU: ``backbone.…`` and ``loss.…``."""
-        state = {f"backbone.{name}": tensor for name, tensor in self.backbone.one(index).items()}
-        for group in self.groups:
-            if group.members.start <= index < group.members.stop:
-                own = group.stacked.one(index - group.members.start)
-                state.update({f"loss.{name}": tensor for name, tensor in own.items()})
-        return state
+        return {
+            f"{part}.{name}": tensor
+            for part, stacked, place in self._modules_of(index)
+            for name, tensor in stacked.one(place).items()
+        }
+
+    def training_state(self, index: int) -> dict[str, Any]:
+        """All that one member needs to go on exactly in another stack; copies, on the CPU."""
+        # Copied, since one member's tensors may be views, which are saved with all of the stack behind them.
+        tensors = {name: tensor.clone() for name, tensor in self.member_state(index).items()}
+        return {"tensors": tensors, "optimizer": self.optimizer.member_state(index)}
+
+    @torch.no_grad()
+    def restore_member(self, index: int, state: Mapping[str, Any]) -> None:
+        """Inverse of `training_state`, of the same experiment."""
+        for part, stacked, place in self._modules_of(index):
+            for name, tensor in {**stacked.parameters, **stacked.buffers}.items():
+                tensor[place].copy_(state["tensors"][f"{part}.{name}"])
+        self.optimizer.restore_member(index, state["optimizer"])
+
+    def _modules_of(self, index: int) -> list[tuple[str, StackedModule, int]]:
+        """A member's backbone and loss, each with the member's place among the modules stacked there."""
+        (group,) = (
+            group for group in self.groups if group.members.start <= index < group.members.stop
+        )
+        return [
+            ("backbone", self.backbone, index),
+            ("loss", group.stacked, index - group.members.start),
+        ]
 
 
 def _check_parameters(loss: nn.Module) -> None:

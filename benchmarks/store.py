@@ -17,6 +17,9 @@ from benchmarks.files import file_hash, new_folder, write_json
 # A run with one of these has its result; the others are tried again whenever their stack is.
 FINAL = ("finished", "diverged")
 STATUSES = (*FINAL, "failed", "out_of_memory")
+STATE = (
+    "state.pt"  # the one file of a folder that may be deleted when no training will go on from it
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class RunRecord:
     history : one row an epoch.
     facts : epochs, images, seconds, images_per_second, stack, stack_size, provenance.
     arrays : content of ``embeddings.npz``; None unless finished.
-    tensors : content of ``model.safetensors``, by name; None unless finished.
+    tensors : content of ``model.safetensors``, by name; None unless finished, and for trials.
+    state : content of ``state.pt``, from which training goes on; None but for trials at a rung.
     """
 
     status: str
@@ -39,10 +43,11 @@ class RunRecord:
     facts: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray] | None = None
     tensors: Mapping[str, np.ndarray] | None = None
+    state: bytes | None = None
 
 
 class RunStore:
-    """The folder ``results/runs``."""
+    """The folder ``results/runs``, or ``results/trials`` with what the tuner tried."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -64,10 +69,14 @@ class RunStore:
         result = self.result(experiment_id)
         return result is not None and result["status"] in FINAL
 
-    def write(self, experiment: Experiment, record: RunRecord) -> Path:
-        """Write a run's folder whole; an earlier failed try is replaced, a final run is left as it is."""
-        folder = self.folder(experiment.id)
-        if self.is_final(experiment.id):
+    def write(self, experiment: Experiment, record: RunRecord, name: str | None = None) -> Path:
+        """Write a run's folder whole; an earlier failed try is replaced, a final run is left as it is.
+
+        `name` of the folder: the experiment's id if None.
+        """
+        name = name or experiment.id
+        folder = self.folder(name)
+        if self.is_final(name):
             return folder
         with new_folder(folder) as temporary:
             write_json(temporary / "experiment.json", experiment.to_json())
@@ -78,6 +87,8 @@ class RunStore:
             if record.tensors is not None:
                 # Not save_file: on a full disk it raises an error that is no OSError.
                 (temporary / "model.safetensors").write_bytes(save(dict(record.tensors)))
+            if record.state is not None:
+                (temporary / STATE).write_bytes(record.state)
             files = {path.name: file_hash(path) for path in sorted(temporary.iterdir())}
             content = {
                 "id": experiment.id,
@@ -88,3 +99,8 @@ class RunStore:
             }
             write_json(temporary / "result.json", content)
         return folder
+
+
+def trial_name(experiment_id: str, epoch: int | None) -> str:
+    """Folder of a trial in the trial store: ``<id>`` at the end of its training, ``<id>.epoch-3`` at a rung."""
+    return experiment_id if epoch is None else f"{experiment_id}.epoch-{epoch}"

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import config as study_config
+from benchmarks import tune_config
 from benchmarks.devices import gpu_memory_gib, resolve_device
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment, canonical, content_hash
 from benchmarks.fingerprint import engine_fingerprint, loss_fingerprint, protocols_fingerprint
+from benchmarks.searches import Tuning, plan_tuning
 from datasets import registry
 from datasets.errors import DataError
 from datasets.splits import SplitSpec, class_counts
-from losses import feasibility
+from losses import catalog, feasibility
 
 # Members of a stack where the study does not say: on a CPU 8, since 16 were measured to be no faster an image
 # (conv3, batch size 256); on a GPU one a GiB of its memory, and a stack that does not fit is halved in training.
@@ -38,6 +40,7 @@ class Study:
     stacks: dict[str, tuple[str, ...]]  # stack id -> experiment ids
     evaluation: str  # id of the protocols with their settings and code
     warnings: tuple[dict[str, Any], ...] = ()  # loss, hyperparameters, warning
+    tuning: Tuning | None = None
 
     @property
     def results(self) -> Path:
@@ -48,6 +51,16 @@ class Study:
     def folder(self) -> Path:
         """Folder of this study's own outputs."""
         return self.results / self.name
+
+    @property
+    def seeds(self) -> list[int]:
+        """The repetitions of every point of the grid and of every winner."""
+        seeds = self.config["seeds"]
+        return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+
+    def stack_size(self, experiments: int) -> int:
+        """Models that are trained together at most, where there are so many to train."""
+        return _stack_size(experiments, self.config["stack_size"], self.device)
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``plan.json``."""
@@ -61,6 +74,8 @@ class Study:
             "experiments": [experiment.to_json() for experiment in self.experiments],
             "stacks": {stack: list(members) for stack, members in self.stacks.items()},
             "warnings": list(self.warnings),
+            "searches": None if self.tuning is None else self.tuning.to_json(),
+            "tuning": None,  # what they found stands in tuned.json
         }
 
     @classmethod
@@ -75,6 +90,7 @@ class Study:
             stacks={stack: tuple(members) for stack, members in plan["stacks"].items()},
             evaluation=plan["evaluation"],
             warnings=tuple(plan["warnings"]),
+            tuning=None if plan["searches"] is None else Tuning.from_json(plan["searches"]),
         )
 
     def members(self, stack: str) -> list[Experiment]:
@@ -102,7 +118,8 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     config = study_config.load(path, overrides)
     try:
         device = resolve_device(config["device"])
-        known, experiments = _experiments(config)
+        counts, experiments, defaults = _experiments(config)
+        tuning = _tuning(config, defaults, counts[1], device)
     except (ConfigError, DataError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return Study(
@@ -113,7 +130,8 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         experiments=tuple(experiments),
         stacks=dict(_stacks(experiments, config["stack_size"], device)),
         evaluation=content_hash([config["evaluate"], protocols_fingerprint()]),
-        warnings=tuple(_warnings(config, known)),
+        warnings=tuple(_warnings(config, counts[0])),
+        tuning=tuning,
     )
 
 
@@ -136,8 +154,10 @@ def _warnings(config: Mapping[str, Any], known: int) -> Iterator[dict[str, Any]]
             yield {"loss": loss, "hyperparameters": hyper, "warning": text}
 
 
-def _experiments(config: Mapping[str, Any]) -> tuple[int, list[Experiment]]:
-    """The number of known classes, and the experiments."""
+def _experiments(
+    config: dict[str, Any],
+) -> tuple[tuple[int, int, int], list[Experiment], dict[str, Experiment]]:
+    """Numbers of known, validation and test classes; the experiments; the default of each loss that is tuned."""
     name = config["dataset"]["name"]
     options = registry.resolve_options(name, config["dataset"]["options"])
     description = registry.describe(
@@ -150,32 +170,61 @@ def _experiments(config: Mapping[str, Any]) -> tuple[int, list[Experiment]]:
             f"backbone.name: {config['backbone']['name']!r} needs images of at least {smallest} pixels, "
             f"those of {name!r} have {description.image_size}"
         )
-    known, _, _ = class_counts(SplitSpec(**split), description)
+    counts = class_counts(SplitSpec(**split), description)
     if config["recipe"]["sampler"] != "shuffled":
-        _check_balanced(config, known)
+        _check_balanced(config, counts[0])
     seeds = config["seeds"]
-    return known, [
-        Experiment.create(
-            dataset={"name": name, "options": options},
-            data_checksum=description.checksum,
-            split=config["split"],
-            backbone=config["backbone"],
-            recipe=recipe,
-            augment=config["augment"],
-            loss={"name": loss, "hyperparameters": hyper},
-            seed=seed,
-            fingerprint=content_hash([engine_fingerprint(), loss_fingerprint(loss)]),
-        )
-        for loss, hyper, recipe in study_config.loss_points(config)
-        for seed in (range(seeds) if isinstance(seeds, int) else seeds)
-    ]
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+
+    def repetitions(loss: str, hyper: dict[str, Any], recipe: dict[str, Any]) -> list[Experiment]:
+        return [
+            Experiment.create(
+                dataset={"name": name, "options": options},
+                data_checksum=description.checksum,
+                split=config["split"],
+                backbone=config["backbone"],
+                recipe=recipe,
+                augment=config["augment"],
+                loss={"name": loss, "hyperparameters": hyper},
+                seed=seed,
+                fingerprint=content_hash([engine_fingerprint(), loss_fingerprint(loss)]),
+            )
+            for seed in seeds
+        ]
+
+    points = list(study_config.loss_points(config))
+    defaults = {}
+    if "tune" in config:
+        # What tuning starts from is trained like its winners: there is always a default to compare them with.
+        for loss in config["losses"]:
+            hyper = catalog.resolve(loss, tune_config.fixed(config["tune"], loss))
+            point = loss, hyper, study_config.recipe_of(config, loss)
+            defaults[loss] = repetitions(*point)[0]
+            points.append(point)
+    experiments = [item for point in points for item in repetitions(*point)]
+    return counts, list({item.id: item for item in experiments}.values()), defaults
+
+
+def _tuning(
+    config: dict[str, Any], defaults: dict[str, Experiment], unknown_classes: int, device: str
+) -> Tuning | None:
+    if not defaults:
+        return None
+    seeds = config["seeds"]
+    return plan_tuning(
+        config,
+        defaults,
+        final_seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
+        unknown_classes=unknown_classes,
+        stack_size=lambda count: _stack_size(count, config["stack_size"], device),
+    )
 
 
 def _check_balanced(config: Mapping[str, Any], known: int) -> None:
     recipe = config["recipe"]
     needed = recipe["batch_size"] // recipe["images_per_class"]
     uses_balanced = any(
-        point["sampler"] == "balanced" for _, _, point in study_config.loss_points(config)
+        study_config.recipe_of(config, loss)["sampler"] == "balanced" for loss in config["losses"]
     )
     if uses_balanced and needed > known:
         raise ConfigError(

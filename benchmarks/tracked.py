@@ -29,6 +29,7 @@ class TrackedRun:
     ----------
     key : what tells the run from all others of its MLflow experiment.
     name : for people.
+    parent : key of the run that it is shown below; None for the study itself.
     status : ``FINISHED``, ``FAILED`` or ``RUNNING``.
     times : start and end in milliseconds since 1970.
     settings : YAML artifacts by file name.
@@ -42,13 +43,15 @@ class TrackedRun:
     params: dict[str, str]
     tags: dict[str, str]
     metrics: list[MetricRow]
+    parent: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     report: Path | None = None
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 (hex) of everything above, files included."""
-        content = {name: value for name, value in vars(self).items() if name != "report"}
+        """SHA-256 (hex) of everything above but the parent, files included."""
+        elsewhere = ("report", "parent")
+        content = {name: value for name, value in vars(self).items() if name not in elsewhere}
         report = self.report
         files = (
             {}
@@ -61,6 +64,11 @@ class TrackedRun:
         )
         text = json.dumps([LAYOUT, content, files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def study_key(plan: Mapping[str, Any]) -> str:
+    """Key of the parent run of a study."""
+    return f"study {plan['study']}"
 
 
 def tracked_study(
@@ -79,11 +87,11 @@ def tracked_study(
     statuses = Counter(
         "waiting" if result is None else result["status"] for result in results.values()
     )
-    times = [_times(result) for result in results.values() if result is not None]
+    times = [run_times(result) for result in results.values() if result is not None]
     start, end = min((t[0] for t in times), default=0), max((t[1] for t in times), default=0)
     sizes = {"experiments": len(plan["experiments"]), "stacks": len(plan["stacks"])}
     return TrackedRun(
-        key=f"study {plan['study']}",
+        key=study_key(plan),
         name=plan["study"],
         status="RUNNING" if statuses["waiting"] else "FINISHED",
         times=(start, end),
@@ -102,7 +110,11 @@ def tracked_study(
 
 
 def tracked_run(
-    experiment: Mapping[str, Any], result: Mapping[str, Any], folder: Path, evaluation: str
+    experiment: Mapping[str, Any],
+    result: Mapping[str, Any],
+    folder: Path,
+    plan: Mapping[str, Any],
+    arm: str | None = None,
 ) -> TrackedRun:
     """The child run of one experiment.
 
@@ -110,27 +122,16 @@ def tracked_run(
     ----------
     experiment, result : content of ``experiment.json`` and ``result.json``.
     folder : the run's folder.
-    evaluation : id of the evaluation whose metrics are shown, if it is there.
+    plan : its study's, whose verdict is shown, if it is there.
+    arm : why the experiment is in the plan of a tuned study, as in `benchmarks.tracked_trials.arms`.
     """
-    times = _times(result)
-    verdict = _json(folder / "evaluations" / evaluation / "metrics.json")
+    times = run_times(result)
+    verdict = _json(folder / "evaluations" / plan["evaluation"] / "metrics.json")
     notes = [f"{name}: {reason}" for name, reason in verdict.get("notes", {}).items()]
     if result.get("reason"):
         notes.insert(0, f"{result['status']}: {result['reason']}")
     provenance = result.get("provenance", {})
-    tags = {
-        "marginbench.role": "experiment",
-        "marginbench.status": result["status"],
-        "marginbench.evaluation": verdict.get("evaluation"),
-        "marginbench.git_commit": provenance.get("git_commit"),
-        "marginbench.dirty": provenance.get("dirty"),
-        "marginbench.data_checksum": experiment["data_checksum"],
-        "marginbench.fingerprint": experiment.get("fingerprint"),
-        "marginbench.stack": result.get("stack"),
-        "marginbench.device": provenance.get("device"),
-        "mlflow.source.git.commit": provenance.get("git_commit"),
-        "mlflow.note.content": "\n\n".join(notes) or None,
-    }
+    facts = ("seconds", "images_per_second", "epochs", "images", "stack_size")
     in_tags = ("id", "data_checksum", "fingerprint")
     return TrackedRun(
         key=experiment["id"],
@@ -138,8 +139,28 @@ def tracked_run(
         status="FINISHED" if result["status"] == "finished" else "FAILED",
         times=times,
         params=flat_params({key: experiment[key] for key in experiment if key not in in_tags}),
-        tags={name: str(value)[:TAG_LENGTH] for name, value in tags.items() if value is not None},
-        metrics=_metrics(result, verdict.get("metrics", {}), folder / "history.jsonl", times),
+        tags=tag_texts(
+            {
+                "marginbench.role": "experiment",
+                "marginbench.arm": arm,
+                "marginbench.status": result["status"],
+                "marginbench.evaluation": verdict.get("evaluation"),
+                "marginbench.git_commit": provenance.get("git_commit"),
+                "marginbench.dirty": provenance.get("dirty"),
+                "marginbench.data_checksum": experiment["data_checksum"],
+                "marginbench.fingerprint": experiment.get("fingerprint"),
+                "marginbench.stack": result.get("stack"),
+                "marginbench.device": provenance.get("device"),
+                "mlflow.source.git.commit": provenance.get("git_commit"),
+                "mlflow.note.content": "\n\n".join(notes) or None,
+            }
+        ),
+        metrics=metric_rows(
+            folder / "history.jsonl",
+            {**verdict.get("metrics", {}), **{f"run/{name}": result.get(name) for name in facts}},
+            times,
+        ),
+        parent=study_key(plan),
     )
 
 
@@ -158,7 +179,7 @@ def flat_params(content: Mapping[str, Any], above: str = "") -> dict[str, str]:
     for name, value in content.items():
         # The name of a thing stands for the thing, and its settings stand directly below it.
         inner = above and name in ("name", "options", "hyperparameters")
-        key = above if inner else re.sub(r"[^\w\-. :/]", "_", f"{above}.{name}".removeprefix("."))
+        key = above if inner else allowed_name(f"{above}.{name}".removeprefix("."))
         if isinstance(value, Mapping):
             flat.update(flat_params(value, key))
         else:
@@ -166,22 +187,35 @@ def flat_params(content: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return flat
 
 
-def _metrics(
-    result: Mapping[str, Any],
-    verdict: Mapping[str, float | None],
-    history: Path,
-    times: tuple[int, int],
+def allowed_name(name: str) -> str:
+    """A name as MLflow allows it for metrics and parameters."""
+    return re.sub(r"[^\w\-. :/]", "_", name)
+
+
+def tag_texts(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as MLflow takes them, without those that are None."""
+    return {name: str(value)[:TAG_LENGTH] for name, value in tags.items() if value is not None}
+
+
+def metric_rows(
+    history: Path | None, final: Mapping[str, float | None], times: tuple[int, int]
 ) -> list[MetricRow]:
-    """Epochs as ``train/<name>`` at their step, then the verdict and the run's size and time."""
-    rows = [json.loads(line) for line in history.read_text().splitlines() if line]
+    """Epochs as ``train/<name>`` at their step, then the final values at the last step.
+
+    Parameters
+    ----------
+    history : ``history.jsonl`` of a run; None for no epochs.
+    final : values by name; what is not a finite number is left out.
+    times : start and end of the run.
+    """
+    lines = [] if history is None else history.read_text().splitlines()
+    rows = [json.loads(line) for line in lines if line]
     start, end = times
     metrics = []
     for row in rows:
         epoch = int(row.pop("epoch"))
         time = start + (end - start) * epoch // len(rows)
         metrics += [(f"train/{name}", value, time, epoch) for name, value in row.items()]
-    facts = ("seconds", "images_per_second", "epochs", "images", "stack_size")
-    final = {**verdict, **{f"run/{name}": result.get(name) for name in facts}}
     metrics += [(name, value, end, len(rows)) for name, value in final.items()]
     return [
         (name, float(value), time, step)
@@ -190,8 +224,8 @@ def _metrics(
     ]
 
 
-def _times(result: Mapping[str, Any]) -> tuple[int, int]:
-    """The date of the result, and the run's share of the stack's time before it; 0 if unknown."""
+def run_times(result: Mapping[str, Any]) -> tuple[int, int]:
+    """Start and end in milliseconds: the date of the result, and the run's share of the stack's time before it; 0 if unknown."""
     try:
         end = datetime.fromisoformat(result["provenance"]["date"]).timestamp()
     except (KeyError, TypeError, ValueError):

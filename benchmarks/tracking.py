@@ -8,33 +8,29 @@ for ever. The mirror holds nothing that is not on disk; it can be deleted and ma
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from benchmarks.store import RunStore
-from benchmarks.tracked import TrackedRun, tracked_run, tracked_study
+from benchmarks.tracked import TrackedRun
+from benchmarks.tracked_contents import Contents, TrackingError, read_plan
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+__all__ = ["MirrorSummary", "TrackingError", "mirror"]
+
 log = logging.getLogger("marginbench")
 
-METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100  # MLflow's limits
 SERVERS = ("http", "https", "postgresql")
-
-
-class TrackingError(Exception):
-    """The mirror could not be written; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class MirrorSummary:
     created, replaced, unchanged : with a result.
     removed : left the plan, or lost their result.
     waiting : in the plan, without a result yet.
+    trials : the same of the trials of the study's tuning, by name; without those that are 0.
     """
 
     created: int = 0
@@ -53,9 +50,12 @@ class MirrorSummary:
     unchanged: int = 0
     removed: int = 0
     waiting: int = 0
+    trials: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        counts = [f"{count} runs {name}" for name, count in vars(self).items() if count]
+        runs = {name: count for name, count in vars(self).items() if name != "trials" and count}
+        counts = [f"{count} runs {name}" for name, count in runs.items()]
+        counts += [f"{count} trials {name}" for name, count in self.trials.items()]
         return ", ".join(counts) or "no runs"
 
 
@@ -70,14 +70,15 @@ def mirror(
     """Make MLflow show a study as it is on disk now.
 
     The MLflow experiment is named after the study. It holds a parent run with the study's
-    configuration and report, and a child run for every experiment that has a result. A run whose
-    content has not changed is left alone, a changed one is replaced, one that left the plan is
-    deleted; runs of other origin in the same MLflow experiment are not touched.
+    configuration and report, a child run for every experiment that has a result and, if the study
+    was tuned, one for every search, with its trials below. A run whose content has not changed is
+    left alone, a changed one is replaced, one that left the plan is deleted; runs of other origin
+    in the same MLflow experiment are not touched.
 
     Parameters
     ----------
-    plan_path : ``results/<study>/plan.json``.
-    runs_root : ``results/runs``.
+    plan_path : ``results/<study>/plan.json``; ``tuned.json`` of a tuned study.
+    runs_root : ``results/runs``; the trials are beside it.
     uri : ``sqlite:///<file>``, ``http(s)://`` (an MLflow server) or ``postgresql://``.
     artifact_root : folder of the artifacts, unless an MLflow server decides.
     report_dir : folder whose files become artifacts of the parent run.
@@ -86,7 +87,7 @@ def mirror(
     ------
     TrackingError : mlflow is missing, the plan or report cannot be read, or the store not be used.
     """
-    plan = _read_plan(plan_path)
+    plan = read_plan(plan_path)
     if report_dir is not None and not report_dir.is_dir():
         raise TrackingError(f"{report_dir}: there is no report; write it first")
     uri, lock = _store_place(uri, runs_root)
@@ -94,9 +95,8 @@ def mirror(
     with _one_at_a_time(lock):
         client, errors = _connect(uri)
         try:
-            return _Mirror(client(), plan["study"], location).update(
-                plan, RunStore(runs_root), report_dir
-            )
+            mirrored = _Mirror(client(), plan["study"], location)
+            return mirrored.update(Contents(plan, runs_root, report_dir))
         except errors as error:
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             if uri.startswith("sqlite"):
@@ -111,36 +111,24 @@ class _Mirror:
         self.client = client
         self.location = location
         self.experiment_id = self._experiment(name)
-        self.counts: Counter[str] = Counter()
 
-    def update(
-        self, plan: Mapping[str, Any], store: RunStore, report: Path | None
-    ) -> MirrorSummary:
+    def update(self, contents: Contents) -> MirrorSummary:
         from tqdm import tqdm
 
         present = self._present()
-        results = {item["id"]: store.result(item["id"]) for item in plan["experiments"]}
-        study = tracked_study(plan, results, report)
-        parent_id, _ = self._put(study, present.pop(study.key, []), {})
-        for item in tqdm(plan["experiments"], desc="mirroring", unit="run", mininterval=5):
-            result = results[item["id"]]
-            if result is None:
-                self.counts["waiting"] += 1
-                continue
-            folder = store.folder(item["id"])
-            try:
-                content = tracked_run(item, result, folder, plan["evaluation"])
-            except (OSError, ValueError, KeyError) as error:
-                raise TrackingError(
-                    f"{folder}: cannot be read ({error}); delete it to make it again"
-                ) from error
-            parent = {"mlflow.parentRunId": parent_id}
-            _, change = self._put(content, present.pop(content.key, []), parent)
-            self.counts[change] += 1
+        changes: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by the role of a run
+        ids: dict[str, str] = {}
+        for content in tqdm(contents, desc="mirroring", unit="run", mininterval=5):
+            links = {} if content.parent is None else {"mlflow.parentRunId": ids[content.parent]}
+            old = present.pop(content.key, [])
+            ids[content.key], change = self._put(content, old, links)
+            changes[content.tags["marginbench.role"]][change] += 1
         for old in present.values():
             self._delete(old)
-            self.counts["removed"] += 1
-        return MirrorSummary(**self.counts)
+            changes[old[0].data.tags.get("marginbench.role", "")]["removed"] += 1
+        return MirrorSummary(
+            **changes["experiment"], waiting=contents.waiting, trials=dict(changes["trial"])
+        )
 
     def _experiment(self, name: str) -> str:
         location = None if self.location is None else (self.location / name).as_uri()
@@ -177,7 +165,6 @@ class _Mirror:
         """Make `content` the one run of its key; its MLflow id and what was done."""
         digest = content.content_hash
         for run in old:
-            # Hash and final status are written last: without them a writer was killed.
             written = run.data.tags.get("marginbench.content") == digest
             if written and run.info.status == content.status:
                 self._delete([other for other in old if other is not run])
@@ -191,25 +178,30 @@ class _Mirror:
     def _create(self, content: TrackedRun, digest: str, links: Mapping[str, str]) -> str:
         from mlflow.entities import Metric, Param
 
-        start, end = content.times
+        start, end = (max(time, 1) for time in content.times)  # 0 would be now for MLflow
         tags = {**content.tags, **links, "marginbench.id": content.key}
+        ends = content.status != "RUNNING"
+        if ends:
+            tags["marginbench.content"] = digest
         run = self.client.create_run(
             self.experiment_id, start_time=start, tags=tags, run_name=content.name
         )
         run_id = str(run.info.run_id)
-        params = [Param(name, value) for name, value in content.params.items()]
-        for first in range(0, len(params), PARAMS_PER_CALL):
-            self.client.log_batch(run_id, params=params[first : first + PARAMS_PER_CALL])
-        metrics = [Metric(*row) for row in content.metrics]
-        for first in range(0, len(metrics), METRICS_PER_CALL):
-            self.client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_CALL])
+        self.client.log_batch(
+            run_id,
+            params=[Param(name, value) for name, value in content.params.items()],
+            metrics=[Metric(*row) for row in content.metrics],
+        )
         for name, settings in content.settings.items():
             self.client.log_dict(run_id, settings, name)
         if content.report is not None:
             self.client.log_artifacts(run_id, str(content.report), "report")
-        self.client.set_tag(run_id, "marginbench.content", digest)
-        if content.status != "RUNNING":
+        # What is written last tells a whole run from one whose writer was killed: the final
+        # status, or the hash of a run that has none yet.
+        if ends:
             self.client.set_terminated(run_id, content.status, end)
+        else:
+            self.client.set_tag(run_id, "marginbench.content", digest)
         return run_id
 
     def _delete(self, runs: Sequence[Run]) -> None:
@@ -275,18 +267,6 @@ def _one_at_a_time(lock: Path) -> Iterator[None]:
             log.info("waiting for another process that writes the MLflow mirror")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    try:
-        plan = json.loads(path.read_text())
-        missing = {"study", "title", "config", "evaluation", "experiments", "stacks"} - set(plan)
-        problem = f"lacks {', '.join(sorted(missing))}" if missing else ""
-    except (OSError, ValueError, TypeError) as error:
-        problem = str(error)
-    if problem:
-        raise TrackingError(f"{path}: no plan of a study ({problem}); plan the study first")
-    return dict(plan)
 
 
 def _without_password(uri: str) -> str:

@@ -32,6 +32,7 @@ ALONE = {
     "benchmarks/speed_losses.py": {"pytorch_metric_learning"},
     "benchmarks/speed_protocols.py": {"sklearn", "pytorch_metric_learning"},
     "benchmarks/tracking.py": {"mlflow", "sqlalchemy"},
+    "benchmarks/tuning.py": {"optuna"},
     "datasets/glyphs.py": {"fontTools", "matplotlib"},
     "datasets/progress.py": {"tqdm"},
     "losses/pml.py": {"pytorch_metric_learning"},
@@ -39,7 +40,8 @@ ALONE = {
 TORCH_FREE = (
     "losses.catalog", "losses.feasibility", "losses.peers", "losses.schema", "datasets.registry", "datasets.splits", "datasets.image_set",
     "benchmarks.config", "benchmarks.devices", "benchmarks.experiment", "benchmarks.fingerprint",
-    "benchmarks.store", "benchmarks.study", "benchmarks.__main__",
+    "benchmarks.objectives", "benchmarks.search_space", "benchmarks.searches", "benchmarks.store", "benchmarks.study",
+    "benchmarks.tracked_contents", "benchmarks.tune_config", "benchmarks.__main__",
 )  # fmt: skip
 
 
@@ -72,14 +74,32 @@ def test_who_may_import_whom(package: str) -> None:
     assert {name: names for name, names in foreign.items() if names} == {}
 
 
-def test_who_alone_imports_mlflow() -> None:
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [("mlflow", "benchmarks/tracking.py"), ("optuna", "benchmarks/tuning.py")],
+)
+def test_who_alone_imports_it(library: str, module: str) -> None:
     users = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in modules(package)
-        if "mlflow" in imported(path)
+        if library in imported(path)
     }
-    assert users == {"benchmarks/tracking.py"}
+    assert users == {module}
+
+
+@pytest.mark.parametrize("module", ["rounds", "tuning", "trials", "winners"])
+def test_what_tunes_judges_by_validation_metrics_alone(module: str) -> None:
+    """No other way to a metric is imported: not the evaluation of runs, not the protocols, not the run's arrays."""
+    allowed = {"validation_metrics", "RunStore", "trial_name", "STATE"}
+    judging = {"benchmarks.evaluate", "benchmarks.protocols", "benchmarks.measures", "benchmarks.store"}
+    for node in ast.walk(ast.parse((ROOT / "benchmarks" / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and any(
+            (node.module or "").startswith(name) for name in judging
+        ):
+            assert {alias.name for alias in node.names} <= allowed
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith(tuple(judging)) for alias in node.names)
 
 
 def test_training_and_judging_know_nothing_of_the_tools_around_them() -> None:
@@ -97,7 +117,7 @@ def test_training_and_judging_know_nothing_of_the_tools_around_them() -> None:
 def test_what_imports_no_torch(module: str) -> None:
     loaded = set(in_new_process(f"import sys, {module}; print(*sys.modules)").split())
     assert module in loaded or module.endswith("__main__")
-    assert loaded.isdisjoint({"torch", "torchvision", "mlflow", "pandas", "matplotlib"})
+    assert loaded.isdisjoint({"torch", "torchvision", "mlflow", "optuna", "pandas", "matplotlib"})
 
 
 def test_a_plan_imports_no_torch() -> None:

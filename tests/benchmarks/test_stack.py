@@ -348,7 +348,7 @@ def test_sums_and_memories_in_a_stack_and_alone() -> None:
 def test_a_neck_changes_what_is_judged_and_is_not_applied_twice() -> None:
     stack, data = make(sums(), torch.float32)
     steps(stack, data, 3)
-    (images,) = list(data.all_images())[:1]
+    (images,) = list(data.images_at(data.all_rows()))[:1]
     embeddings = stack.embed(images)
     judged, scores = stack.judged(embeddings), stack.logits(embeddings)
     for index, item in enumerate(stack.experiments):

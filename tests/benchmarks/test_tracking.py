@@ -5,107 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.tracking import MirrorSummary, TrackingError, mirror
+from tests.benchmarks.mirrored_study import DIVERGED, END, IDS, Study, content, empty_store
 
 mlflow = pytest.importorskip("mlflow")
-
-IDS = [f"glyphs-conv3-arcface-m{margin}-r{seed}-abc{seed}" for margin in (0, 5) for seed in (0, 1)]
-DIVERGED = IDS[3]
-EVALUATION = "e1"
-END = 1_790_000_000  # seconds since 1970 = 2026-09-21T14:13:20+00:00
-
-
-class Study:
-    """A study on disk: four runs, of which the last diverged."""
-
-    def __init__(self, results: Path) -> None:
-        self.results = results
-        self.report = results / "toy" / "report"
-        experiments = [
-            {
-                "id": name,
-                "dataset": {"name": "glyphs", "options": {"classes": 20}},
-                "data_checksum": "d" * 64,
-                "split": {"classes": "random", "known_test": 0.2},
-                "backbone": {"name": "conv3", "embedding_dim": 64},
-                "recipe": {"epochs": 3, "learning_rate": 0.1, "milestones": [0.5, 0.75]},
-                "loss": {"name": "arcface", "hyperparameters": {"margin": index // 2 / 2}},
-                "seed": index % 2,
-                "fingerprint": "f1",
-            }
-            for index, name in enumerate(IDS)
-        ]
-        self.plan = {
-            "study": "toy",
-            "title": "A toy",
-            "config": {"seeds": 2, "losses": {"arcface": {"margin": [0.0, 0.5]}}},
-            "evaluation": EVALUATION,
-            "experiments": experiments,
-            "stacks": {"s1": IDS},
-        }
-        self.write_plan()
-        for index, name in enumerate(IDS):
-            self.write_run(name, auc=0.9 + index / 100, diverged=name == DIVERGED)
-        (self.report / "tables").mkdir(parents=True)
-        (self.report / "index.html").write_text("<p>best: arcface")
-        (self.report / "tables" / "main.csv").write_text("loss,auc\n")
-
-    def write_plan(self) -> None:
-        (self.results / "toy").mkdir(parents=True, exist_ok=True)
-        (self.results / "toy" / "plan.json").write_text(json.dumps(self.plan))
-
-    def write_run(self, name: str, *, auc: float, diverged: bool = False) -> None:
-        folder = self.results / "runs" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        epochs = 2 if diverged else 3
-        rows = [
-            {"epoch": epoch, "loss": 8.0 / epoch, "accuracy": None if diverged else epoch / 4}
-            for epoch in range(1, epochs + 1)
-        ]
-        (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        result = {
-            "id": name,
-            "status": "diverged" if diverged else "finished",
-            "reason": "parameters are not finite after epoch 2" if diverged else None,
-            "epochs": epochs,
-            "seconds": 30.0,
-            "stack": "s1",
-            "provenance": {"git_commit": "c0ffee", "date": "2026-09-21T14:13:20+00:00"},
-        }
-        (folder / "result.json").write_text(json.dumps(result))
-        if not diverged:
-            evaluation = folder / "evaluations" / EVALUATION
-            evaluation.mkdir(parents=True)
-            metrics = {"verification/auc": auc, "verification/tar_at_far_1e-04": None}
-            notes = {"verification/tar_at_far_1e-04": "too few pairs"}
-            text = {"evaluation": EVALUATION, "metrics": metrics, "notes": notes}
-            (evaluation / "metrics.json").write_text(json.dumps(text))
-
-    def uri(self, database: str = "mlflow.db") -> str:
-        return f"sqlite:///{self.results / database}"
-
-    def mirror(self, database: str = "mlflow.db", report: bool = True) -> MirrorSummary:
-        return mirror(
-            self.results / "toy" / "plan.json",
-            self.results / "runs",
-            self.uri(database),
-            artifact_root=self.results / "mlartifacts",
-            report_dir=self.report if report else None,
-        )
-
-    def shown(self, database: str = "mlflow.db"):
-        """The client and the active runs by ``marginbench.id``."""
-        client = mlflow.MlflowClient(self.uri(database))
-        experiment = client.get_experiment_by_name("toy")
-        runs = client.search_runs([experiment.experiment_id])
-        by_id = {run.data.tags["marginbench.id"]: run for run in runs}
-        assert len(by_id) == len(runs)
-        return client, by_id
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +24,7 @@ def mirrored(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fresh_store(tmp_path_factory):
     """An empty MLflow store to copy: making one takes a second."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").get_experiment_by_name("none")
-    return path
+    return empty_store(tmp_path_factory.mktemp("store") / "mlflow.db")
 
 
 @pytest.fixture
@@ -128,22 +32,6 @@ def study(tmp_path, fresh_store):
     study = Study(tmp_path / "results")
     shutil.copy(fresh_store, study.results / "mlflow.db")
     return study
-
-
-def content(client, runs):
-    """All that is shown, without MLflow's own ids."""
-    shown = {}
-    for key, run in runs.items():
-        tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
-        history = {
-            name: [(m.value, m.step, m.timestamp) for m in client.get_metric_history(id_, name)]
-            for id_ in [run.info.run_id]
-            for name in run.data.metrics
-        }
-        info = (run.info.status, run.info.run_name, run.info.start_time, run.info.end_time)
-        artifacts = sorted(item.path for item in client.list_artifacts(run.info.run_id))
-        shown[key] = (run.data.params, tags, history, info, artifacts)
-    return shown
 
 
 def test_a_run_is_shown_as_it_is_on_disk(mirrored):

@@ -28,6 +28,7 @@ from benchmarks.errors import TrainingError
 from benchmarks.evaluate import evaluate_run
 from benchmarks.experiment import Experiment
 from benchmarks.files import file_hash
+from benchmarks.leg import Leg
 from benchmarks.optim import schedule
 from benchmarks.store import RunStore
 from benchmarks.train import train_stack
@@ -326,7 +327,7 @@ def test_a_stack_whose_class_weights_all_stand_stops(
     interrupt_epoch(2, monkeypatch)
     frozen = tiny.experiment("cosface", class_learning_rate=0)
     with monkeypatch.context() as killed:
-        killed.setattr(training, "_write_runs", interrupt)
+        killed.setattr(training, "write_outcomes", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train_stack([frozen], results=tmp_path, device=CPU)
     # Called again, it writes what there is.
@@ -336,7 +337,7 @@ def test_a_stack_whose_class_weights_all_stand_stops(
 def test_two_processes_do_not_train_one_stack(tmp_path: Path) -> None:
     """A lock of another open file, which is what another process has."""
     with (
-        training._lock(tmp_path / "locks", members()),
+        training._lock(tmp_path / "locks" / Leg(tmp_path).key(members())),
         pytest.raises(TrainingError, match=rf"another process \(pid {os.getpid()}\)"),
     ):
         train_stack(members()[::-1], results=tmp_path, device=CPU)
