@@ -46,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--plan", type=Path, metavar="FILE", help="plan.json of the study")
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="plan.json of the study; tuned.json of a tuned one",
+    )
     parser.add_argument("--runs", type=Path, metavar="DIR", help="the run store")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the report; replaced file by file"

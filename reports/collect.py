@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.errors import ReportError
+from reports.settings import varying
+from reports.tuning import AROUND, DEFAULT, GRID, arm_order, arms_of, on_axes, tuning_of
 
+JOIN = " = "  # between the arms of one cell: a winner that is the default is "default = tuned 1"
 SHORT = {"margin": "m", "scale": "s", "learning_rate": "lr", "embedding_dim": "d"}
 STATUSES = ("finished", "diverged", "failed", "out_of_memory", "missing")
 _RUN_COLUMNS = (
@@ -26,7 +29,6 @@ _RUN_COLUMNS = (
     "stack_size",
     "images_per_second",
 )
-_SECTIONS = ("recipe", "backbone", "augment", "split", "dataset")
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,26 @@ class Study:
     Attributes
     ----------
     plan : dict
-        The content of ``plan.json``.
+        The content of ``plan.json``, or of ``tuned.json`` in a tuned study.
     runs : Path
         The run store.
     frame : DataFrame
-        One row per experiment in the order of the plan: ``id, cell, loss``, settings, ``seed``,
-        what became of the
+        One row per experiment in the order of the plan (in a tuned study by loss and arm):
+        ``id, cell, loss``, in a tuned study ``arm``, settings, ``seed``, what became of the
         run, every metric (fractions in [0, 1]; NaN where there is none).
     settings : tuple of str
         The columns that hold hyper-parameters and whatever else varies.
     metrics : tuple of str
         The columns that hold metrics.
     axes : dict of str to list of str
-        For each loss the settings that take more than one value.
+        For each loss the settings that take more than one value; in a tuned study among its cells
+        of the grid and around an optimum, so that a loss without such cells has none.
     notes : DataFrame
         ``id, metric, note``: why a value was refused.
     provenance : DataFrame
         One row per run that was carried out: git commit, versions, machine.
+    arms : dict of (str, str) to str
+        (loss, arm) to cell, arm being "default" or "tuned 1", …; two arms may share a cell.
     cache : dict
         Comparisons already made; they are shown in several places.
     """
@@ -65,6 +70,7 @@ class Study:
     axes: dict[str, list[str]]
     notes: pd.DataFrame
     provenance: pd.DataFrame
+    arms: dict[tuple[str, str], str] = field(default_factory=dict)
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -77,6 +83,27 @@ class Study:
         """One row per cell: cell, loss, settings; in the order of the plan."""
         columns = ["cell", "loss", *self.settings]
         return self.frame[columns].drop_duplicates("cell").reset_index(drop=True)
+
+    @property
+    def tuning(self) -> Mapping[str, Any] | None:
+        """The tuning block of the plan; None in a study without tuning."""
+        return tuning_of(self.plan)
+
+    def tuned_cells(self, loss: str) -> list[str]:
+        """The cells that the searches of a loss found, each once; none where every search failed."""
+        own = [cell for (name, arm), cell in self.arms.items() if name == loss and arm != DEFAULT]
+        return list(dict.fromkeys(own))
+
+    def swept(self, loss: str) -> pd.DataFrame:
+        """The rows of a loss that its axes speak of: all but what tuning alone asked for; in the
+        order of the plan.
+        """
+        mine = self.frame[self.frame["loss"] == loss]
+        if "arm" not in mine:
+            return mine
+        places = {item["id"]: place for place, item in enumerate(self.plan["experiments"])}
+        swept = mine[mine["arm"].str.split(JOIN).map(on_axes)]
+        return swept.sort_values("id", key=lambda ids: ids.map(places), kind="stable")
 
     def by_seed(self, metric: str, cells: Sequence[str]) -> NDArray[np.float64]:
         """Values of a metric as (cells, seeds), NaN where a run has none; seeds rise."""
@@ -120,7 +147,7 @@ def collect(plan_path: Path, runs: Path) -> Study:
 
     Parameters
     ----------
-    plan_path : ``results/<study>/plan.json``.
+    plan_path : ``results/<study>/plan.json``, of a tuned study ``tuned.json``.
     runs : the run store; runs that are not there appear with status "missing".
 
     Raises
@@ -133,7 +160,14 @@ def collect(plan_path: Path, runs: Path) -> Study:
         raise ReportError(
             f"{plan_path}: has no experiments; write it again with the study's config"
         )
-    settings, axes = _settings(experiments, plan.get("axes", {}))
+    if tuning_of(plan) is not None and "arms" not in plan["tuning"]:
+        raise ReportError(
+            f"{plan_path}: the plan before tuning; give tuned.json beside it, the plan with what "
+            "the searches found"
+        )
+    reasons = arms_of(plan)
+    experiments = _by_loss_and_arm(experiments, reasons)
+    settings, axes = varying(experiments, plan.get("axes", {}), reasons)
     rows, notes, provenance = [], [], []
     for experiment, own in zip(experiments, settings, strict=True):
         loss = experiment["loss"]["name"]
@@ -141,11 +175,13 @@ def collect(plan_path: Path, runs: Path) -> Study:
         metrics, refused = _evaluation(
             runs / experiment["id"], plan["evaluation"], result["status"]
         )
+        arms = reasons.get(experiment["id"], ())
         rows.append(
             {
                 "id": experiment["id"],
-                "cell": cell_label(loss, {key: own[key] for key in axes[loss] if key in own}),
+                "cell": _cell(loss, {key: own[key] for key in axes[loss] if key in own}, arms),
                 "loss": loss,
+                **({"arm": JOIN.join(arms)} if arms else {}),
                 **own,
                 "seed": int(experiment["seed"]),
                 **{key: result.get(key) for key in _RUN_COLUMNS},
@@ -160,9 +196,11 @@ def collect(plan_path: Path, runs: Path) -> Study:
         if result.get("provenance"):
             provenance.append({"id": experiment["id"], **result["provenance"]})
     names = list(dict.fromkeys(key for own in settings for key in own))
-    known = {"id", "cell", "loss", "seed", *names, *_RUN_COLUMNS}
-    metric_names = sorted({key for row in rows for key in row} - known)
-    columns = ["id", "cell", "loss", *names, "seed", *_RUN_COLUMNS, *metric_names]
+    head = ["id", "cell", "loss", *(["arm"] if reasons else [])]
+    metric_names = sorted(
+        {key for row in rows for key in row} - {*head, *names, "seed", *_RUN_COLUMNS}
+    )
+    columns = [*head, *names, "seed", *_RUN_COLUMNS, *metric_names]
     return Study(
         plan=plan,
         runs=runs,
@@ -172,6 +210,12 @@ def collect(plan_path: Path, runs: Path) -> Study:
         axes=axes,
         notes=pd.DataFrame(notes, columns=["id", "metric", "note"]),
         provenance=pd.DataFrame(provenance),
+        arms={
+            (row["loss"], arm): row["cell"]
+            for row in rows
+            for arm in reasons.get(row["id"], ())
+            if arm not in (GRID, AROUND)
+        },
     )
 
 
@@ -197,62 +241,37 @@ def cell_label(loss: str, settings: Mapping[str, Any]) -> str:
     )
 
 
-def value_text(value: Any) -> str:
-    """A setting as text: 32.0 -> "32", True -> "true"."""
+def value_text(value: Any, digits: int = 6) -> str:
+    """A setting as text: 32.0 -> "32", True -> "true"; numbers to so many significant digits."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
-    return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, int | float | np.number) else str(value)
 
 
-def _settings(
-    experiments: Sequence[Mapping[str, Any]], planned: Mapping[str, Sequence[str]]
-) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-    """Of each experiment its hyper-parameters and what else varies in the study; of each loss what
-    varies in it.
-    """
-    hyper = [dict(item["loss"]["hyperparameters"]) for item in experiments]
-    taken = {key for own in hyper for key in own}
-    rest = [dict(_flatten(item, taken)) for item in experiments]
-    shared = {
-        key
-        for key in {key for own in rest for key in own}
-        if len({_key(own.get(key)) for own in rest}) == 1
+def _cell(loss: str, settings: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """The name of a cell: of what tuning chose the arm, of all others the settings that vary."""
+    chosen = [arm for arm in arms if arm not in (GRID, AROUND)]
+    if chosen:
+        return f"{loss} {JOIN.join(chosen)}"
+    return cell_label(f"{loss} {AROUND}" if arms == (AROUND,) else loss, settings)
+
+
+def _by_loss_and_arm(
+    experiments: Sequence[Mapping[str, Any]], reasons: Mapping[str, Sequence[str]]
+) -> list[Mapping[str, Any]]:
+    """In a tuned study by loss and arm: the plan has first the grid of all losses, then the rest."""
+    places = {
+        loss: place
+        for place, loss in enumerate(dict.fromkeys(item["loss"]["name"] for item in experiments))
     }
-    settings = [
-        {**own, **{key: value for key, value in other.items() if key not in shared}}
-        for own, other in zip(hyper, rest, strict=True)
-    ]
-    axes: dict[str, list[str]] = {}
-    for loss in dict.fromkeys(item["loss"]["name"] for item in experiments):
-        mine = [
-            own
-            for item, own in zip(experiments, settings, strict=True)
-            if item["loss"]["name"] == loss
-        ]
-        names = list(dict.fromkeys(key for own in mine for key in own))
-        varying = [key for key in names if len({_key(own.get(key)) for own in mine}) > 1]
-        axes[loss] = varying + [
-            key for key in planned.get(loss, []) if key in names and key not in varying
-        ]
-    return settings, axes
-
-
-def _flatten(experiment: Mapping[str, Any], taken: set[str]) -> Iterator[tuple[str, Any]]:
-    if "embedding_dim" in experiment:
-        yield "embedding_dim", experiment["embedding_dim"]
-    for section in _SECTIONS:
-        content = experiment.get(section, {})
-        for key, value in content.items() if isinstance(content, Mapping) else [("name", content)]:
-            if isinstance(value, Mapping):
-                yield from ((f"{section}.{inner}", item) for inner, item in value.items())
-            elif section in ("recipe", "backbone") and key != "name" and key not in taken:
-                yield key, value
-            else:
-                yield (section if key == "name" else f"{section}.{key}"), value
-
-
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return (
+        sorted(
+            experiments,
+            key=lambda item: (places[item["loss"]["name"]], arm_order(reasons[item["id"]][0])),
+        )
+        if reasons
+        else list(experiments)
+    )
 
 
 def _result(folder: Path) -> dict[str, Any]:

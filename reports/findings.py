@@ -21,6 +21,7 @@ from reports.summary import (
     setting_text,
     summarise,
 )
+from reports.tuning_findings import tuning_findings
 
 NAMED = 6  # cells named in one sentence; beyond that they are counted
 
@@ -28,7 +29,12 @@ NAMED = 6  # cells named in one sentence; beyond that they are counted
 def findings(study: Study, selection: Selection) -> list[str]:
     """Sentences for the top of the page, the most important first."""
     if not any(study.measured(name) for name in metrics.scores(study.metrics)):
-        return ["No run has an evaluated result.", *_lost(study), *_out_of_reach(study)]
+        return [
+            "No run has an evaluated result.",
+            *tuning_findings(study, selection),
+            *_lost(study),
+            *_out_of_reach(study),
+        ]
     lines = [_best(study, name, selection.cells) for name in headline_metrics(study)]
     closed, opened = closed_metric(study), open_metric(study)
     if closed is not None and opened is not None:
@@ -38,6 +44,7 @@ def findings(study: Study, selection: Selection) -> list[str]:
             "The study has no open-set result: nothing here says how the losses do on classes not "
             "seen in training."
         )
+    lines += tuning_findings(study, selection)
     lines += _lost(study)
     lines += _out_of_reach(study)
     for cell, axes in selection.edges.items():

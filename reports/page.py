@@ -14,10 +14,13 @@ from reports.collect import STATUSES, Study, value_text
 from reports.details import by_protocol
 from reports.figures import Saved
 from reports.findings import findings
+from reports.metrics import VALIDATION, metric
 from reports.render import plain
 from reports.selection import Selection
 from reports.summary import Number
 from reports.table import Table
+from reports.tuning import objectives
+from reports.tuning_tables import by_metric
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _DATASHEET = (
@@ -70,6 +73,9 @@ def write_page(
     environment.filters["plain"] = plain
     named = {table.name: table for table in tables}
     statuses = study.frame["status"].value_counts()
+    shown: list[dict[str, Any]] = [
+        {"saved": figure, "image": _inline(figure.path("png"))} for figure in figures
+    ]
     html = environment.get_template("page.html.j2").render(
         title=study.plan.get("title") or study.plan["study"],
         name=study.plan["study"],
@@ -84,7 +90,9 @@ def write_page(
         provenance=_provenance(study),
         tables=named,
         protocols=by_protocol(named["metrics"]),
-        figures=[{"saved": figure, "image": _inline(figure.path("png"))} for figure in figures],
+        effects=by_metric(named["default_vs_tuned"]) if "default_vs_tuned" in named else [],
+        figures=[each for each in shown if not _of_tuning(each["saved"])],
+        tuning_figures=[each for each in shown if _of_tuning(each["saved"])],
         command=command,
         redraw=f"python -m reports --redraw {shlex.quote(str(out / 'figures'))}",
     )
@@ -92,6 +100,10 @@ def write_page(
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8", newline="\n")
     return path
+
+
+def _of_tuning(figure: Saved) -> bool:
+    return figure.name.startswith("tuning")
 
 
 def _inline(path: Path) -> str:
@@ -123,10 +135,11 @@ def _setup(study: Study) -> list[tuple[str, str]]:
             _listed({k: v for k, v in first.get("augment", {}).items() if v}) or "none",
         ),
         (
-            "Grid",
+            "Grid" if study.tuning is None else "Settings",
             f"{len(study.cells)} settings of {len(study.losses)} losses × {len(seeds)} seeds "
             f"({', '.join(map(str, seeds))})",
         ),
+        ("Tuning", _tuning(study)),
     ]
     if len(done):
         rate = f", {done['images'].sum() / seconds:,.0f} images per second" if seconds > 0 else ""
@@ -137,6 +150,41 @@ def _setup(study: Study) -> list[tuple[str, str]]:
         )
         rows.append(("Training time", text))
     return [(term, text) for term, text in rows if text]
+
+
+def _tuning(study: Study) -> str:
+    """How the searches went about it, in one line; empty without tuning."""
+    if study.tuning is None:
+        return ""
+    tuning, goals = study.tuning, objectives(study.tuning)
+    better = " and ".join(
+        f"{'higher' if goal.higher_is_better else 'lower'} "
+        f"{_lower(metric(goal.metric.removeprefix(VALIDATION)).title)}"
+        for goal in goals
+    )
+    losses = len(dict.fromkeys(search["loss"] for search in tuning["searches"]))
+    texts = [
+        f"{losses} loss{'es' if losses > 1 else ''} × {_count(tuning['studies'], 'search', 'es')} of "
+        f"{_count(tuning['trials'], 'trial')} in {_count(tuning['rounds'], 'round')} "
+        f"({tuning['sampler']})",
+        f"for {better} on validation images",
+        f"{_count(tuning['epochs'], 'epoch')} and {_count(tuning['seeds_per_trial'], 'seed')} a trial",
+    ]
+    if halving := tuning["halving"]:
+        texts.append(
+            f"successive halving by {value_text(halving['factor'])} at {halving['rungs']} rungs"
+        )
+    if tuning["extend_bounds"]:
+        texts.append("a range grows once where the best trial lies on its bound")
+    return "; ".join(texts)
+
+
+def _count(number: int, word: str, plural: str = "s") -> str:
+    return f"{number:,} {word}{'' if number == 1 else plural}"
+
+
+def _lower(title: str) -> str:
+    return title[0].lower() + title[1:]
 
 
 def _named(experiment: Mapping[str, Any], varying: set[str]) -> dict[str, Any]:

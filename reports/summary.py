@@ -5,7 +5,7 @@ on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ from reports.comparison import Comparison, Mark, compare_with_best
 from reports.draws import cell_draws, joined
 from reports.intervals import Covers, Interval, interval
 from reports.statistics import Correlation, spearman
+from reports.tuning import AROUND
+
+_TUNED_SHORT = {**SHORT, "weight_decay": "wd"}
+_RECIPE = ("learning_rate", "weight_decay")
 
 SYMBOLS: dict[Mark, str] = {"indistinguishable": "†", "too few seeds": "‡"}
 
@@ -124,7 +128,7 @@ def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
     comparison = compare(study, metric, cells) if row.higher_is_better is not None else None
     contested = int((~np.isnan(values)).any(axis=1).sum()) > 1
     intervals = cell_intervals(study, metric, cells)
-    digits = _digits(intervals, row.percent)
+    digits = column_digits(intervals, row.percent)
     refused = set(study.notes.loc[study.notes["metric"] == metric, "id"])
     owners = study.frame.groupby("cell")["id"].agg(set)
     return [
@@ -208,17 +212,57 @@ def unit(loss: str, setting: str) -> str:
 
 
 def setting_text(study: Study, cell: str) -> str:
-    """Margin, scale and all that varies in the cell's loss: ``"m=0.5 s=32"``; empty for a loss
-    without settings.
+    """What tells the cells of a loss apart: ``"m=0.5 s=32"``, of what tuning chose ``"tuned 1"``.
+
+    Margin, scale and all that varies in the cell's loss; empty for a loss without settings.
     """
     row = study.cells.set_index("cell").loc[cell]
+    if cell in study.arms.values():
+        return cell.removeprefix(f"{row['loss']} ")
     wanted: list[str] = [key for key in ("margin", "scale") if key in study.settings]
     wanted += [key for key in study.axes[str(row["loss"])] if key not in wanted]
-    shown = [(key, row[key]) for key in wanted if row[key] == row[key] and row[key] is not None]
-    return " ".join(f"{SHORT.get(key, key)}={value_text(value)}" for key, value in shown)
+    if study.tuning is None:
+        return _shown(row, wanted, SHORT, value_text)
+    around = f"{AROUND} " if cell.startswith(f"{row['loss']} {AROUND}") else ""
+    return around + _shown(row, wanted, _TUNED_SHORT, tuned_text)
 
 
-def _digits(found: Sequence[Interval], percent: bool) -> int:
+def full_setting(study: Study, cell: str) -> str:
+    """The setting with its numbers also where tuning chose it: ``"tuned 1: m=0.41 s=31.2 lr=0.05"``."""
+    row = study.cells.set_index("cell").loc[cell]
+    short = setting_text(study, cell)
+    around = short.startswith(f"{AROUND} ")
+    if study.tuning is None or not (around or cell in study.arms.values()):
+        return short
+    spaces = [s["space"] for s in study.tuning["searches"] if s["loss"] == row["loss"]]
+    wanted = ["margin", "scale", *(axis["name"] for space in spaces for axis in space)]
+    wanted += study.axes[str(row["loss"])]
+    ordered = [key for key in dict.fromkeys(wanted) if key not in _RECIPE] + list(_RECIPE)
+    text = _shown(row, [k for k in ordered if k in study.settings], _TUNED_SHORT, tuned_text)
+    head = AROUND if around else short
+    return f"{head}: {text}" if text else head
+
+
+def tuned_text(value: Any) -> str:
+    """A setting that a sampler drew, which has more digits than matter: four significant ones.
+
+    >>> tuned_text(8.61234e-06)
+    '8.612e-6'
+    """
+    return value_text(value, 4).replace("e-0", "e-")
+
+
+def _shown(
+    row: Mapping[str, Any],
+    wanted: Sequence[str],
+    short: Mapping[str, str],
+    text: Callable[[Any], str],
+) -> str:
+    known = [(key, row[key]) for key in wanted if row[key] == row[key] and row[key] is not None]
+    return " ".join(f"{short.get(key, key)}={text(value)}" for key, value in known)
+
+
+def column_digits(found: Sequence[Interval], percent: bool) -> int:
     """Digits of a column: one fewer where the intervals are wider than a unit, so that no digit
     pretends; none for counts.
     """

@@ -9,8 +9,10 @@ from reports.collect import STATUSES, Study
 from reports.comparison import MIN_SEEDS
 from reports.details import all_metrics, paired, refusals, uncertainty
 from reports.selection import Selection
-from reports.summary import Number, loss_title, setting_text, summarise
+from reports.summary import Number, full_setting, loss_title, summarise
 from reports.table import COVERS, Column, Entry, Table
+from reports.tuning import searches
+from reports.tuning_tables import tuning_tables
 
 MARKS = (
     "Entries: mean over seeds ± half the width of the 95 % interval, in per cent; n: seeds "
@@ -37,7 +39,7 @@ def all_tables(study: Study, selection: Selection) -> list[Table]:
             "best of them."
         )
         tables.insert(2, _results(study, cells, "ablation", "All settings", caption))
-    return tables
+    return tables + tuning_tables(study, selection)
 
 
 def _results(study: Study, cells: Sequence[str], name: str, title: str, caption: str) -> Table:
@@ -59,7 +61,7 @@ def _results(study: Study, cells: Sequence[str], name: str, title: str, caption:
     rows: list[list[Entry]] = [
         [
             loss_title(losses[cell]),
-            setting_text(study, cell),
+            full_setting(study, cell),
             f"{done[cell]}/{planned[cell]}",
             *(c[i] for c in numbers),
         ]
@@ -110,6 +112,8 @@ def _failures(study: Study) -> Table:
         ]
         for row in troubled.fillna({"reason": ""}).to_dict("records")
     ]
+    searched = _failed_searches(study)
+    rows += searched
     columns = [
         Column("cell", "Setting"),
         Column("seed", "Seed", numeric=True),
@@ -120,8 +124,19 @@ def _failures(study: Study) -> Table:
     caption = (
         "These runs count in n of every table and appear as gaps in the figures; none was "
         "left out silently."
-    )
+    ) + (" Searches without a result stand at the end." if searched else "")
     return Table("failures", "Runs without a result", caption, columns, rows)
+
+
+def _failed_searches(study: Study) -> list[list[Entry]]:
+    """Searches without a winner: what they would have found was never trained."""
+    if study.tuning is None:
+        return []
+    found = searches(study.tuning)
+    return [
+        [f"{row['loss']} {row['arm']}", "–", "search failed", row["reason"] or "", row["search"]]
+        for row in found[found["winner"].isna()].to_dict("records")
+    ]
 
 
 def _cost(study: Study) -> Table:
@@ -158,5 +173,5 @@ def _cost(study: Study) -> Table:
         "Training cost. Models trained together as one stack share its wall-clock time evenly; "
         "images are counted once per "
         "model that saw them."
-    )
+    ) + (" What the trials cost stands under tuning." if study.tuning is not None else "")
     return Table("cost", "Cost", caption, columns, rows)

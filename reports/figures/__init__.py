@@ -16,7 +16,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from reports.collect import Study
 from reports.errors import ReportError
-from reports.figures import heatmap, planar, roc, seeds, sweep, targets, training, worlds
+from reports.figures import (
+    heatmap,
+    planar,
+    roc,
+    seeds,
+    sweep,
+    targets,
+    training,
+    tuning_budget,
+    tuning_contour,
+    tuning_history,
+    tuning_importance,
+    tuning_parallel,
+    tuning_pareto,
+    worlds,
+)
 from reports.figures.style import Drawing, styled
 from reports.selection import Selection
 
@@ -40,6 +55,12 @@ FIGURES = (
     Family("target_logit", targets.gather, targets.draw),
     Family("embedding", planar.gather, planar.draw),
     Family("training", training.gather, training.draw),
+    Family("tuning_budget", tuning_budget.gather, tuning_budget.draw),
+    Family("tuning_history", tuning_history.gather, tuning_history.draw),
+    Family("tuning_importance", tuning_importance.gather, tuning_importance.draw),
+    Family("tuning_contour", tuning_contour.gather, tuning_contour.draw),
+    Family("tuning_parallel", tuning_parallel.gather, tuning_parallel.draw),
+    Family("tuning_pareto", tuning_pareto.gather, tuning_pareto.draw),
 )
 
 

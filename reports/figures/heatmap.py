@@ -28,7 +28,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
         if not second:
             continue
         rest = [axis for axis in study.axes[loss] if axis not in (first, second)]
-        mine = study.frame[study.frame["loss"] == loss]
+        mine = study.swept(loss)
         groups = mine.groupby(rest, dropna=False, sort=False) if rest else [((), mine)]
         for number, (values, group) in enumerate(groups):
             fixed = " ".join(

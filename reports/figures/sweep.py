@@ -5,7 +5,7 @@ intervals.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -32,10 +32,14 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
             if len(study.axes[loss]) == 1:
                 shared.setdefault((axis, unit(loss, axis)), []).append(loss)
             else:
-                frame = _frame(study, [loss], axis, [])
+                frame = _frame(study, [loss], axis, {})
                 if frame["mean"].notna().any():
                     yield f"sweep-{axis}-{loss}", frame
-    fixed = [loss for loss in study.losses if not study.axes[loss]]
+    # What a loss without this setting is compared with: of a tuned loss the cell of the comparison.
+    compared = study.frame[study.frame["cell"].isin(selection.cells)]
+    fixed = {
+        loss: compared[compared["loss"] == loss] for loss in study.losses if not study.axes[loss]
+    }
     for (axis, own_unit), losses in shared.items():
         frame = _frame(study, losses, axis, fixed)
         if frame["mean"].notna().any():
@@ -43,11 +47,14 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
             yield name, frame
 
 
-def _frame(study: Study, losses: list[str], axis: str, references: list[str]) -> pd.DataFrame:
+def _frame(
+    study: Study, losses: list[str], axis: str, references: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
     rows = []
     for name in (closed_metric(study), open_metric(study)):
         for loss in [*losses, *references] if name is not None else []:
-            for _, runs in study.frame[study.frame["loss"] == loss].groupby("cell", sort=False):
+            mine = references[loss] if loss in references else study.swept(loss)
+            for _, runs in mine.groupby("cell", sort=False):
                 own = runs.iloc[0]
                 rest = [key for key in study.axes[loss] if key != axis]
                 series = " ".join(

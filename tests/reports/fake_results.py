@@ -108,23 +108,20 @@ def write_tree(
         for point in itertools.product(*axes.values()):
             settings = dict(zip(axes, point, strict=True))
             for seed in range(seeds):
-                experiment = _experiment(loss, settings, seed, embedding_dim)
+                experiment = make_experiment(loss, settings, seed, embedding_dim)
                 tree.ids[(loss, json.dumps(settings, sort_keys=True), seed)] = experiment["id"]
                 experiments.append(experiment)
-                status, reason = fates(loss, settings, seed)
-                if status == "missing":
-                    continue
-                run = tree.runs / experiment["id"]
-                write_json(run / "experiment.json", experiment)
-                _result(run, experiment, status, reason)
-                _history(run, loss, settings, seed, status)
-                if status == "finished":
-                    closed, eer = values(loss, settings, seed)
-                    _evaluation(run, loss, closed, eer, validation, open_set, impostors)
-                    if identities is not None:
-                        _replicates(run, seed if identities == "own" else 0)
-                    if embedding_dim == 2:
-                        _embeddings(run, seed, eer)
+                write_run(
+                    tree.runs,
+                    experiment,
+                    settings,
+                    fates(loss, settings, seed),
+                    values(loss, settings, seed),
+                    validation=validation,
+                    open_set=open_set,
+                    impostors=impostors,
+                    identities=identities,
+                )
     plan = {
         "study": "study",
         "title": "Margins and scales on drawn glyphs",
@@ -146,9 +143,43 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def _experiment(
+def write_run(
+    runs: Path,
+    experiment: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    fate: tuple[str, str | None],
+    value: tuple[float, float],
+    *,
+    validation: bool = True,
+    open_set: bool = True,
+    impostors: int = 60_000,
+    identities: str | None = None,
+) -> None:
+    """Write what one experiment left in the run store; nothing for a missing run.
+
+    `fate`: status and reason; `value`: closed-set top-1 and open-set EER if it finished.
+    """
+    status, reason = fate
+    if status == "missing":
+        return
+    loss, seed = experiment["loss"]["name"], experiment["seed"]
+    run = runs / experiment["id"]
+    write_json(run / "experiment.json", experiment)
+    _result(run, experiment, status, reason)
+    _history(run, loss, settings, seed, status)
+    if status == "finished":
+        closed, eer = value
+        _evaluation(run, loss, closed, eer, validation, open_set, impostors)
+        if identities is not None:
+            _replicates(run, seed if identities == "own" else 0)
+        if experiment["backbone"]["embedding_dim"] == 2:
+            _embeddings(run, seed, eer)
+
+
+def make_experiment(
     loss: str, settings: Mapping[str, Any], seed: int, embedding_dim: int
 ) -> dict[str, Any]:
+    """An experiment as it stands in a plan."""
     hyper = (
         {"rule": "linear", "gradient": "exact", **settings} if loss == "arcface" else dict(settings)
     )
