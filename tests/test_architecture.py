@@ -92,7 +92,12 @@ def test_who_alone_imports_it(library: str, module: str) -> None:
 def test_what_tunes_judges_by_validation_metrics_alone(module: str) -> None:
     """No other way to a metric is imported: not the evaluation of runs, not the protocols, not the run's arrays."""
     allowed = {"validation_metrics", "RunStore", "trial_name", "STATE"}
-    judging = {"benchmarks.evaluate", "benchmarks.protocols", "benchmarks.measures", "benchmarks.store"}
+    judging = {
+        "benchmarks.evaluate",
+        "benchmarks.protocols",
+        "benchmarks.measures",
+        "benchmarks.store",
+    }
     for node in ast.walk(ast.parse((ROOT / "benchmarks" / f"{module}.py").read_text())):
         if isinstance(node, ast.ImportFrom) and any(
             (node.module or "").startswith(name) for name in judging
