@@ -83,7 +83,13 @@ def allowed(rule: dict[str, Any]) -> str:
         return f"list of: {allowed(rule['items'])}"
     if kind == "string" and "pattern" in rule:
         return f"text like `{rule['pattern']}`"
-    names = {"integer": "whole number", "number": "number", "object": "mapping", "string": "text"}
+    names = {
+        "integer": "whole number",
+        "number": "number",
+        "object": "mapping",
+        "string": "text",
+        "boolean": "`true`, `false`",
+    }
     return names[kind] + bounds(rule)
 
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.benchmarks import study_file
-from tests.conftest import ROOT
+from tests.pipeline.checkout import NOTHING, Checkout, jobs
 
 pytestmark = pytest.mark.slow
 
@@ -32,94 +26,12 @@ CONFIG = study_file.content(
     stack_size=2,
     evaluate={"protocols": ["closed_set", "verification"], "fars": [0.1]},
 )
-NOTHING = "Nothing to be done"
-
-
-class Checkout:
-    """A copy of the checkout's files, and commands in it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
-        for name in names.split("\0"):
-            if name and (ROOT / name).is_file():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, root / name)
-        self.write_config()
-
-    def write_config(self, **changes: Any) -> None:
-        (self.root / "small.yaml").write_text(yaml.safe_dump(CONFIG | changes))
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """`python -m snakemake --configfile small.yaml`, in a process group of its own."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--configfile", "small.yaml", *arguments],
-            cwd=self.root,
-            env={**os.environ, "PATH": path, "CUDA_VISIBLE_DEVICES": "", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def snakemake(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """What it prints."""
-        process = self.start(*arguments, **environment)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == code, output
-        return output
-
-    def plan(self, results: str = "results") -> dict[str, Any]:
-        return dict(json.loads((self.root / results / "small" / "plan.json").read_text()))
-
-    def ids(self, results: str = "results") -> set[str]:
-        return {item["id"] for item in self.plan(results)["experiments"]}
-
-    def runs(self, results: str = "results") -> dict[str, list[tuple[str, int, bytes]]]:
-        """Name, time of change and content of each run's files, its verdicts apart."""
-        return {
-            folder.name: [
-                (path.name, path.stat().st_mtime_ns, path.read_bytes())
-                for path in sorted(folder.iterdir())
-                if path.is_file()
-            ]
-            for folder in (self.root / results / "runs").iterdir()
-        }
-
-    @contextmanager
-    def edited(self, name: str, old: str, new: str) -> Iterator[None]:
-        """A source file with some text replaced."""
-        path = self.root / name
-        text = path.read_text()
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new))
-        try:
-            yield
-        finally:
-            path.write_text(text)
-
-    @contextmanager
-    def configured(self, **changes: Any) -> Iterator[None]:
-        """The study file with some keys replaced."""
-        self.write_config(**changes)
-        try:
-            yield
-        finally:
-            self.write_config()
-
-
-def jobs(output: str) -> dict[str, int]:
-    """Jobs of each rule, from the table that Snakemake prints."""
-    table = output.partition("Job stats:")[2].partition("total")[0]
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The study, done once with two cores."""
-    copy = Checkout(tmp_path_factory.mktemp("checkout"))
+    copy = Checkout(tmp_path_factory.mktemp("checkout"), CONFIG)
     output = copy.snakemake("--cores", "2")
     assert jobs(output) == {
         "all": 1, "attach": 1, "data": 1, "evaluate": 2, "plan": 1, "report": 1, "track": 1, "train": 2,
