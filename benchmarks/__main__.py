@@ -155,12 +155,15 @@ def train(options: argparse.Namespace) -> int:
 
 def tune(options: argparse.Namespace) -> None:
     """Carry out one round of a lane of searches, or all rounds of all lanes."""
+    from benchmarks.data import load_images
     from benchmarks.rounds import Rounds
 
     study = _study(options)
     tuning = _tuning(study, options.plan)
     if (options.round is None) != (options.lane is None):
         raise ConfigError("--lane and --round are given together, or neither")
+    if options.done is not None and options.lane is None:
+        raise ConfigError("--done is of one round: give --lane and --round, too")
     if options.round is not None and not 0 <= options.round < tuning.rounds:
         raise ConfigError(
             f"--round {options.round}: this study has rounds 0 to {tuning.rounds - 1}"
@@ -175,7 +178,9 @@ def tune(options: argparse.Namespace) -> None:
         stack_size=study.stack_size(models),
     )
     numbers = range(tuning.rounds) if options.round is None else [options.round]
-    for lane in [options.lane] if options.lane else tuning.lanes:
+    if 0 in numbers:  # again, not in `data` alone: that is not repeated for another objective
+        _check_objectives(study, tuning, load_images(tuning.searches[0].template, study.results))
+    for lane in tuning.lanes if options.lane is None else [options.lane]:
         searches = tuning.members(lane)
         for number in numbers:
             paths = rounds.run(searches, number)
@@ -210,6 +215,8 @@ def winners(options: argparse.Namespace) -> None:
 def _tuning(study: Study, path: Path) -> Tuning:
     if study.tuning is None:
         raise ConfigError(f"{path}: this study is not tuned; its config has no `tune` block")
+    if json.loads(path.read_text())["tuning"] is not None:
+        raise ConfigError(f"{path}: is the plan after tuning; give {path.with_name('plan.json')}")
     return study.tuning
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,7 +59,7 @@ _Loader.add_implicit_resolver(
 
 
 def _is_number(_: Any, value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return tune_config.is_number(value)
 
 
 def _is_integer(_: Any, value: object) -> bool:
@@ -102,6 +101,10 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a study file is a mapping of keys; see config/README.md")
     config = _merge(content, overrides or {})
+    if (
+        config.get("tune", {}) is None
+    ):  # `tune: null` is a study that is not tuned, also on the command line
+        del config["tune"]
     config.setdefault("study", path.stem)
     schema = yaml.safe_load(SCHEMA_PATH.read_text())
     problems = [_explain(error) for error in _Validator(schema).iter_errors(config)]
@@ -189,12 +192,14 @@ def _product(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(block, values, strict=True))
 
 
-def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(
+    base: Mapping[str, Any], overrides: Mapping[str, Any], whole: tuple[str, ...] = ("losses",)
+) -> dict[str, Any]:
+    """`base` with the keys of `overrides`; the grid of a study (`whole`) is replaced, not mixed with another."""
     merged = copy.deepcopy(dict(base))
     for key, value in overrides.items():
-        # The grid of a study is replaced, not mixed with another.
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "losses":
-            merged[key] = _merge(merged[key], value)
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key not in whole:
+            merged[key] = _merge(merged[key], value, ())
         else:
             merged[key] = copy.deepcopy(value)
     return merged

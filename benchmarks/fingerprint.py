@@ -37,9 +37,12 @@ ENGINE = (
 JUDGING = ("benchmarks/measures", "benchmarks/protocols")
 # What decides which trials a search makes and which of them wins.
 TUNING = (
+    "benchmarks/evaluate.py",
     "benchmarks/objectives.py",
     "benchmarks/rounds.py",
     "benchmarks/search_space.py",
+    "benchmarks/searches.py",
+    "benchmarks/tune_config.py",
     "benchmarks/tuning.py",
 )
 

@@ -96,9 +96,13 @@ def resolve(
         for name in chosen
         for problem in _problems(name, allowed, losses, unknown_classes, known_images)
     ]
+    full = [PREFIX + name.removeprefix(PREFIX) for name in chosen]
+    problems += [f"tune.objective: {name!r} stands twice" for name in full if full.count(name) > 1][
+        :1
+    ]
     if problems:
         raise ConfigError("\n".join(problems))
-    return [PREFIX + name.removeprefix(PREFIX) for name in chosen]
+    return full
 
 
 def _problems(

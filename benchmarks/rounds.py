@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.errors import TrainingError
+from benchmarks.errors import ProtocolError, TrainingError
 from benchmarks.evaluate import validation_metrics
 from benchmarks.experiment import Experiment
 from benchmarks.files import write_json
 from benchmarks.objectives import PREFIX, best_first
 from benchmarks.search_space import Point
 from benchmarks.searches import Search, Tuning
-from benchmarks.store import RunStore, trial_name
+from benchmarks.store import FINAL, STATE, RunStore, trial_name
 from benchmarks.trials import drop_states, train_trials
 from benchmarks.tuning import propose
 
@@ -112,7 +112,7 @@ class Rounds:
             alive = [trial for trial in trials if trial.reason is None and not trial.stopped]
             self._train(alive, before, epoch)
             for trial in alive:
-                self._judge(trial, epoch, last=epoch == steps[-1])
+                self._judge(trial, epoch)
             if epoch != steps[-1]:
                 for name, own in asked.items():
                     self._halve(own, self.tuning.survivors(started[name], rung))
@@ -126,7 +126,10 @@ class Rounds:
                 ],
             }
             write_json(round_path(self.folder, search, number), content)
-        drop_states(self.results, [item.id for trial in trials for item in trial.experiments])
+        done = [
+            trial for own in searches for trial in read_round(self.folder, own, number, self.tuning)
+        ]
+        drop_states(self.results, [name for trial in done for name in trial["runs"]])
         return paths
 
     def _ask(self, search: Search, number: int) -> list[_Trial]:
@@ -139,6 +142,19 @@ class Rounds:
 
     def _train(self, trials: Sequence[_Trial], since: int | None, until: int) -> None:
         models = list({item.id: item for trial in trials for item in trial.experiments}.values())
+        anew = []
+        if since is not None:
+            # Nobody kept the states of trials that another search, or an earlier call, was done with.
+            anew = [item for item in models if not self._state(item, since).exists()]
+        self._train_stacks(anew, None, until)
+        self._train_stacks([item for item in models if item not in anew], since, until)
+        for item in models:
+            result = self.store.result(self._name(item, until))
+            if result is not None and result["status"] not in FINAL:
+                # Once more and alone before it counts as failed: memory may have been short for a moment.
+                self._train_stacks([item], None if item in anew else since, until)
+
+    def _train_stacks(self, models: list[Experiment], since: int | None, until: int) -> None:
         # Neighbours in a stack change nothing, so that those of one loss may stand together: they compute as one.
         models.sort(key=lambda item: (str(item.loss_group), item.id))
         count = -(-len(models) // self.stack_size)
@@ -152,11 +168,18 @@ class Rounds:
                 since=since,
             )
 
-    def _judge(self, trial: _Trial, epoch: int, *, last: bool) -> None:
+    def _name(self, item: Experiment, epoch: int) -> str:
+        return trial_name(item.id, None if epoch == self.tuning.epochs else epoch)
+
+    def _state(self, item: Experiment, epoch: int) -> Path:
+        return self.store.folder(self._name(item, epoch)) / STATE
+
+    def _judge(self, trial: _Trial, epoch: int) -> None:
         """Note what a trial is worth at a rung: means over its seeds; or why it has failed."""
         tuning, images, found = self.tuning, 0, []
+        last = epoch == tuning.epochs
         for item in trial.experiments:
-            name = trial_name(item.id, None if last else epoch)
+            name = self._name(item, epoch)
             result = self.store.result(name)
             if result is None:
                 raise TrainingError(
@@ -167,7 +190,7 @@ class Rounds:
             if result["status"] != "finished":
                 trial.reason = trial.reason or f"{result['status']}: {result['reason']}"
                 continue
-            found.append(validation_metrics(self.store, name, self._judged_by(last), self.device))
+            found.append(self._metrics(name, last))
         trial.images = images
         if trial.reason is not None:
             return
@@ -186,11 +209,16 @@ class Rounds:
         if last:
             trial.metrics = metrics
 
-    def _judged_by(self, last: bool) -> dict[str, Any]:
-        """The study's `evaluate`; at a rung only the protocols that the objectives are of."""
-        needed = {name.removeprefix(PREFIX).partition("/")[0] for name in self.tuning.objectives}
-        protocols = self.evaluate["protocols"]
-        return {**self.evaluate, "protocols": protocols if last else sorted(needed)}
+    def _metrics(self, name: str, last: bool) -> dict[str, float | None]:
+        """By the study's protocols; at a rung only by those that the objectives are of."""
+        needed = {goal.removeprefix(PREFIX).partition("/")[0] for goal in self.tuning.objectives}
+        protocols = self.evaluate["protocols"] if last else sorted(needed)
+        settings = {**self.evaluate, "protocols": protocols}
+        try:
+            return validation_metrics(self.store, name, settings, self.device)
+        except ProtocolError as error:
+            where = self.store.folder(name)
+            raise TrainingError(f"{error}; delete {where} to train it again") from error
 
     def _halve(self, trials: Sequence[_Trial], slots: int) -> None:
         """Stop all but the best `slots` of the trials that go on."""
@@ -232,7 +260,7 @@ def read_round(folder: Path, search: Search, number: int, tuning: Tuning) -> lis
         )
     except FileNotFoundError:
         raise TrainingError(
-            f"{path}: is missing; run the rounds in their order, from 0 on"
+            f"{path}: is missing; python -m benchmarks tune --plan {folder / 'plan.json'} makes what is missing"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(

@@ -215,9 +215,14 @@ def start_points(
     At most `most` (but always the first) pairs of origin, ``default`` or ``preset <name>``, and point.
     """
     names = [axis.name for axis in axes if axis.of == "loss"]
-    common = {axis.name: recipe[axis.name] for axis in axes if axis.of == "recipe"}
     default = catalog.resolve(loss, fixed)
-    points = [("default", {**{name: default[name] for name in names}, **common})]
+
+    def point(values: Mapping[str, Any]) -> Point:
+        both = {**recipe, **values}
+        # As numbers of one kind: 1 and 1.0 are the same learning rate, and would be written differently.
+        return {axis.name: (int if axis.whole else float)(both[axis.name]) for axis in axes}
+
+    points = [("default", point(default))]
     for preset in catalog.row(loss).presets:
         if not set(preset.values).isdisjoint(fixed):
             continue
@@ -225,7 +230,6 @@ def start_points(
         same = values.keys() == default.keys() and all(
             values[key] == default[key] for key in values if key not in names
         )
-        point = {**{name: values[name] for name in names if name in values}, **common}
-        if same and point not in [known for _, known in points]:
-            points.append((f"preset {preset.name}", point))
+        if same and point(values) not in [known for _, known in points]:
+            points.append((f"preset {preset.name}", point(values)))
     return points[: max(1, most)]

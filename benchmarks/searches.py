@@ -259,6 +259,7 @@ def _searches(
         key: value for key, value in settings.items() if key not in ("studies", "losses", "recipe")
     }
     judged = {key: value for key, value in evaluate.items() if key != "resamples"}
+    judged["protocols"] = sorted(judged["protocols"])
     judging = [judged, protocols_fingerprint(), tuning_fingerprint(), _sampler_version()]
     for number in range(1, settings["studies"] + 1):
         count = settings["seeds_per_trial"]

@@ -82,7 +82,10 @@ def tracked_search(
     final = {
         **_objectives(winner, tuning),
         **{f"trials/{status}": count for status, count in counts.items()},
-        **{f"run/{name}": sum(t[name] for t in search["trials"]) for name in ("images", "seconds")},
+        **{
+            f"run/{name}": sum(t[name] or 0 for t in search["trials"])
+            for name in ("images", "seconds")
+        },
         **{
             f"importance/{allowed_name(name)}": share
             for name, share in (search["importance"] or {}).items()

@@ -84,13 +84,11 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _leaks(split: Mapping[str, Any]) -> Iterator[str]:
-    """Searching and judging with different splits would let a trial train on what another seed tests."""
-    fixed = split["seed"] != "experiment"
-    given = split["classes"] == "given" and split["images"] in ("listed", "given")
-    if not fixed and not given:
+    """Each seed its own split would let a trial train on what another seed tests, and searches see other classes."""
+    if split["seed"] == "experiment":
         yield (
-            "split.seed: 'experiment' cannot be tuned: each seed draws its own test classes, and a trial would train on those "
-            "that another seed is tested on (allowed with tune: a number, as 0, or classes: given with images: listed or given)"
+            "split.seed: 'experiment' cannot be tuned: each seed draws its own classes, and a trial would train on those "
+            "that another seed is tested on (allowed with tune: a number, as 0)"
         )
 
 
@@ -121,7 +119,7 @@ def _loss_problems(name: str, own: Any) -> Iterator[str]:
         yield f"{where}.search: {ranges!r} is not allowed (allowed: a mapping of hyper-parameters to [low, high])"
         return
     for key, span in ranges.items():
-        if not (isinstance(span, list) and len(span) == 2 and all(map(_is_number, span))):
+        if not (isinstance(span, list) and len(span) == 2 and all(map(is_number, span))):
             yield f"{where}.search.{key}: {span!r} is not allowed (allowed: [low, high])"
 
 
@@ -134,13 +132,14 @@ def around_problems(
     if "tune" not in config:
         yield f"{where}.around: 'tuned' needs a `tune` block: without it nothing is tuned"
         return
+    own = config["tune"]["losses"].get(name) or {}
+    if list(_loss_problems(name, own)):
+        return  # told where it stands
     try:
-        own = config["tune"]["losses"].get(name) or {}
         searched = {row.name for row in catalog.search_space(name, fixed(config["tune"], name))}
         searched |= set(own.get("search", {}))
-    except (catalog.CatalogError, AttributeError, TypeError) as error:
-        if isinstance(error, catalog.CatalogError):
-            yield f"{where}: {error}"
+    except catalog.CatalogError as error:
+        yield f"{where}: {error}"
         return
     lists = {key: value for key, value in block.items() if key != "around"}
     if not lists:
@@ -151,10 +150,21 @@ def around_problems(
                 f"{where}.{key}: is not searched, so there is no tuned value to go around{nearest(key, searched)} "
                 f"(allowed: {', '.join(sorted(searched)) or 'none'})"
             )
-        for factor in value if isinstance(value, list) else [value]:
-            if not _is_number(factor) or factor <= 0:
+        factors = value if isinstance(value, list) else [value]
+        if not factors:
+            yield f"{where}.{key}: an empty list leaves nothing to run"
+        if any(factors.count(factor) > 1 for factor in factors):
+            yield f"{where}.{key}: {value!r} has a factor twice"
+        for factor in factors:
+            if not is_number(factor) or factor <= 0:
                 yield f"{where}.{key}: {factor!r} is not allowed (allowed: factors of the tuned value, above 0)"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object) -> bool:
+    """Whether a value is a number that a float can hold, neither NaN nor infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

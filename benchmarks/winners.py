@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.experiment import Experiment
+from benchmarks.config import loss_points
+from benchmarks.experiment import Experiment, canonical
 from benchmarks.objectives import best_first, fronts
 from benchmarks.rounds import read_rounds
 from benchmarks.search_space import Axis, Point, short
@@ -45,7 +46,7 @@ def final_plan(study: Study, tuning: Tuning) -> dict[str, Any]:
     """
     trials = {search.id: _trials(study, tuning, search) for search in tuning.searches}
     found = [_found(tuning, search, trials[search.id]) for search in tuning.searches]
-    arms = list(_arms(tuning, found, study.seeds))
+    arms = list(_arms(study, tuning, found))
     planned = {item.id for item in study.experiments}
     new = {item.id: item for _, items in arms for item in items if item.id not in planned}
     stacks = dict(zip(tuning.slots, _divided(list(new.values()), len(tuning.slots)), strict=True))
@@ -72,21 +73,17 @@ def final_plan(study: Study, tuning: Tuning) -> dict[str, Any]:
 
 
 def _trials(study: Study, tuning: Tuning, search: Search) -> list[Trial]:
-    """All trials of a search, with what only the trial store knows: their time, and whether one diverged."""
+    """All trials of a search, with their training time; None where the trial store has lost it."""
     store = RunStore(study.results / "trials")
     trials = read_rounds(study.folder, search, tuning.rounds, tuning)
     for trial in trials:
-        # A trial that stopped or failed at a rung has its last folder there.
-        names = [
-            [
-                trial_name(run, None),
-                *(trial_name(run, epoch) for epoch in reversed(tuning.rungs()[:-1])),
-            ]
-            for run in trial["runs"]
-        ]
-        results = [next((r for name in own if (r := store.result(name))), {}) for own in names]
-        trial["seconds"] = sum(result.get("seconds", 0.0) for result in results)
-        trial["diverged"] = any(result.get("status") == "diverged" for result in results)
+        # One that stopped, or failed on its way, has its last folder at the rung that it was trained for.
+        rung = next(epoch for epoch in tuning.rungs() if epoch >= trial["epochs"])
+        last = None if rung == tuning.epochs else rung
+        results = [store.result(trial_name(run, last)) for run in trial["runs"]]
+        known = [result["seconds"] for result in results if result is not None]
+        trial["seconds"] = sum(known) if len(known) == len(results) else None
+        trial["diverged"] = (trial["reason"] or "").startswith("diverged:")
     return trials
 
 
@@ -123,15 +120,16 @@ def _span(axis: Axis, first: Axis) -> dict[str, Any]:
 
 
 def _arms(
-    tuning: Tuning, found: Sequence[Mapping[str, Any]], seeds: Sequence[int]
+    study: Study, tuning: Tuning, found: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], list[Experiment]]]:
-    """Why each of the final experiments is there: the default, the winner of each search, the grid around the best."""
+    """Why each of the final experiments is there: the grid, the defaults, the winner of each search, what is around it."""
+    yield from _grid(study)
     for loss in dict.fromkeys(search.loss for search in tuning.searches):
         own = [item for item in zip(tuning.searches, found, strict=True) if item[0].loss == loss]
         first, origin = own[0][0], own[0][0].start[0][1]
         yield (
             {"loss": loss, "arm": "default", "search": None, "trial": 0},
-            [first.experiment(origin, seed) for seed in seeds],
+            [first.experiment(origin, seed) for seed in study.seeds],
         )
         won = []
         for search, result in own:
@@ -145,29 +143,44 @@ def _arms(
                 "search": search.id,
                 "trial": trial["number"],
             }
-            yield arm, [search.experiment(trial["parameters"], seed) for seed in seeds]
+            yield arm, [search.experiment(trial["parameters"], seed) for seed in study.seeds]
         if not won:
             continue
         place = best_first([trial["values"] for _, trial in won], tuning.directions)[0]
         search, best = won[place]
-        for block in tuning.around.get(loss, []):
-            for point in _around(search, best["parameters"], block):
-                arm = {"loss": loss, "arm": "around", "search": search.id, "trial": best["number"]}
-                yield arm, [search.experiment(point, seed) for seed in seeds]
+        for point in _around(search, best["parameters"], tuning.around.get(loss, [])):
+            arm = {"loss": loss, "arm": "around", "search": search.id, "trial": best["number"]}
+            yield arm, [search.experiment(point, seed) for seed in study.seeds]
 
 
-def _around(search: Search, best: Point, block: Mapping[str, Sequence[float]]) -> Iterator[Point]:
-    """The points of a grid of factors around a point; those that fall together, or that are not allowed, once or not."""
+def _grid(study: Study) -> Iterator[tuple[dict[str, Any], list[Experiment]]]:
+    """The points that the study file names; the plan has the defaults beside them."""
+    named = {canonical(point) for point in loss_points(study.config)}
+    found: dict[str, list[Experiment]] = {}
+    for item in study.experiments:
+        key = canonical([item.loss["name"], item.loss["hyperparameters"], item.recipe])
+        if key in named:
+            found.setdefault(key, []).append(item)
+    for items in found.values():
+        yield {"loss": items[0].loss["name"], "arm": "grid", "search": None, "trial": None}, items
+
+
+def _around(
+    search: Search, best: Point, blocks: Sequence[Mapping[str, Sequence[float]]]
+) -> Iterator[Point]:
+    """The points of grids of factors around a point, each once, without those that the loss does not allow."""
     seen = []
     legal = {parameter.name: parameter for parameter in catalog.row(search.loss).hyperparameters}
-    for factors in itertools.product(*block.values()):
-        point = dict(best)
-        for name, factor in zip(block, factors, strict=True):
-            low, high = legal[name].low, legal[name].high
-            value = short(best[name] * factor)
-            value = value if low is None else max(value, low)
-            value = value if high is None else min(value, high)
-            point[name] = round(value) if isinstance(legal[name].default, int) else value
+    products = [
+        dict(zip(block, factors, strict=True))
+        for block in blocks
+        for factors in itertools.product(*block.values())
+    ]
+    for factors in products:
+        point = {
+            **best,
+            **{name: _times(legal[name], best[name], factors[name]) for name in factors},
+        }
         try:
             search.experiment(point, search.seeds[0])
         except catalog.CatalogError:
@@ -175,6 +188,14 @@ def _around(search: Search, best: Point, block: Mapping[str, Sequence[float]]) -
         if point not in seen:
             seen.append(point)
             yield point
+
+
+def _times(parameter: catalog.Hyperparameter, value: float, factor: float) -> float:
+    """A value times a factor, where that is legal, else the nearest legal value."""
+    found = short(value * factor)
+    found = found if parameter.low is None else max(found, parameter.low)
+    found = found if parameter.high is None else min(found, parameter.high)
+    return round(found) if isinstance(parameter.default, int) else found
 
 
 def _divided(experiments: list[Experiment], slots: int) -> list[tuple[str, ...]]:

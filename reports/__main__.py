@@ -17,6 +17,7 @@ from reports.page import write_page
 from reports.render import write_table
 from reports.selection import select
 from reports.tables import all_tables
+from reports.tuners import write_tuners
 from reports.verdict import write_verdict_page
 
 log = logging.getLogger("reports")
@@ -35,7 +36,8 @@ examples:
   python -m reports --plan ... --runs ... --out ... --only tables
   python -m reports --redraw results/toy/report/figures
   python -m reports --verdict embeddings.verdict
-  python -m reports --across results/a results/b --metric verification/eer --out results/across"""
+  python -m reports --across results/a results/b --metric verification/eer --out results/across
+  python -m reports --tuners results/tuners_tpe results/tuners_halving --out results/tuners"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,25 +84,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "in OUT; nothing else (RUNS: the folder runs beside each, unless given)",
     )
     parser.add_argument(
+        "--tuners",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders of tuned studies that differ in their `tune` alone: a table of what each way of tuning "
+        "found at which cost, in OUT; nothing else",
+    )
+    parser.add_argument(
         "--metric", default="verification/eer", help="of --across (default: %(default)s)"
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)  # this command, not the libraries that it uses
-    if given.across is not None and given.out is None:
-        parser.error("--across needs --out")
+    if given.out is None and (given.across is not None or given.tuners is not None):
+        parser.error("--across and --tuners need --out")
     if (
         given.redraw is None
         and given.verdict is None
         and given.across is None
+        and given.tuners is None
         and None in (given.plan, given.runs, given.out)
     ):
-        parser.error("--plan, --runs and --out are needed (or --redraw, --verdict or --across)")
+        parser.error(
+            "--plan, --runs and --out are needed (or --redraw, --verdict, --across or --tuners)"
+        )
     try:
         if given.verdict is not None:
             log.info("%s", write_verdict_page(given.verdict))
         elif given.across is not None:
             for path in write_across(given.across, given.runs, given.metric, given.out):
+                log.info("%s", path)
+        elif given.tuners is not None:
+            for path in write_tuners(given.tuners, given.runs, given.out):
                 log.info("%s", path)
         elif given.redraw is not None:
             log.info("%s: %d figures", given.redraw, len(redraw(given.redraw)))

@@ -22,7 +22,7 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
 
     Parameters
     ----------
-    folders : of two or more studies, each with a ``plan.json``.
+    folders : of two or more studies, each with its plan.
     runs : the run store; None: ``runs`` beside each study's folder.
     metric : a test metric that has a direction.
 
@@ -36,7 +36,7 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
         raise ReportError("--across: a folder is given twice; each study counts once")
     if len(folders) < 2:
         raise ReportError(f"--across: {len(folders)} study; ranks need two or more")
-    studies = [collect(each / "plan.json", runs or each.parent / "runs") for each in folders]
+    studies = [collect(final_plan(each), runs or each.parent / "runs") for each in folders]
     if not all(study.measured(metric) for study in studies):
         lacking = [str(f) for f, s in zip(folders, studies, strict=True) if not s.measured(metric)]
         known = ", ".join(metrics.scores(studies[0].metrics))
@@ -49,6 +49,12 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
     if len(set(names)) < len(names):
         names = [f"{each.parent.name}/{each.name}" for each in folders]
     return write_table(across(studies, names, metric), out)
+
+
+def final_plan(folder: Path) -> Path:
+    """The plan of all runs of a study: ``tuned.json`` where it is tuned, else ``plan.json``."""
+    tuned = folder / "tuned.json"
+    return tuned if tuned.exists() else folder / "plan.json"
 
 
 def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table:

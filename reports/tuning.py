@@ -13,7 +13,7 @@ Plan = Mapping[str, Any]
 
 DEFAULT = "default"
 AROUND = "around"
-GRID = "grid"  # of an experiment that no search asked for
+GRID = "grid"
 NOTES = {
     "low": "on the lower bound",
     "high": "on the upper bound",
@@ -46,19 +46,12 @@ def objectives(tuning: Mapping[str, Any]) -> list[Objective]:
 
 def arms_of(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Why each experiment is in the plan: "grid", "default", "tuned 1", …, "around"; several where
-    they coincide. Empty without tuning.
-
-    Experiments of the grid stand in a stack of the grid; one that neither a stack nor an arm names
-    is the grid's too.
+    they coincide. Empty without tuning. An experiment that no arm names is the grid's.
     """
     tuning = tuning_of(plan)
     if tuning is None:
         return {}
     arms: dict[str, set[str]] = {item["id"]: set() for item in plan["experiments"]}
-    for stack, members in plan["stacks"].items():
-        if not stack.startswith("tuned-"):
-            for member in members:
-                arms[member].add(GRID)
     for own in tuning["arms"]:
         for experiment in own["experiments"]:
             arms[experiment].add(own["arm"])

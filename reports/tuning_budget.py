@@ -21,7 +21,7 @@ def budget(study: Study) -> Table:
     for loss in study.losses:
         mine, own = frame[frame["loss"] == loss], found[found["loss"] == loss]
         if len(own) == 0:
-            rows.append([loss_title(loss), 0, *["–"] * 10, "not tuned"])
+            rows.append([loss_title(loss), 0, *["–"] * 11, "not tuned"])
             continue
         counts = mine["status"].value_counts()
         trained = mine.loc[mine["epochs"] > 0, "epochs"]
@@ -31,6 +31,7 @@ def budget(study: Study) -> Table:
                 loss_title(loss),
                 len(own),
                 len(mine),
+                int((mine["origin"] != "sampler").sum()),
                 int(counts.get("complete", 0)),
                 int(counts.get("stopped", 0)),
                 int(counts.get("failed", 0)),
@@ -39,7 +40,7 @@ def budget(study: Study) -> Table:
                 _range(trained),
                 images,
                 f"{100 * images / most:.1f}" if most else "–",
-                round(float(mine["seconds"].sum()), 1),
+                "–" if mine["seconds"].isna().any() else round(float(mine["seconds"].sum()), 1),
                 ", ".join(
                     dict.fromkeys(
                         name.replace("_", " ") for names in own["parameters"] for name in names
@@ -51,6 +52,7 @@ def budget(study: Study) -> Table:
         Column("loss", "Loss"),
         Column("searches", "Searches", "independent, each from nothing", True),
         Column("trials", "Trials", "asked for, all searches together", True),
+        Column("given", "Given", "of them defaults and presets, not asked of the sampler", True),
         Column("complete", "Complete", "trained to the end and judged", True),
         Column("stopped", "Stopped", "by successive halving", True),
         Column("failed", "Failed", "without a value", True),

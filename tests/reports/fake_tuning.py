@@ -79,10 +79,12 @@ def write_tuned(
                 )
         return found
 
+    arms: list[dict[str, Any]] = []
     for loss, axes in (grid or {}).items():
         for point in np.array(np.meshgrid(*axes.values(), indexing="ij")).reshape(len(axes), -1).T:
-            ids(loss, dict(zip(axes, map(float, point), strict=True)), "g0")
-    arms = []
+            own = dict(zip(axes, map(float, point), strict=True))
+            arm = {"loss": loss, "arm": "grid", "search": None, "trial": None}
+            arms.append({**arm, "experiments": ids(loss, own, "g0")})
     found = [
         search_of(loss, study, (loss, study) in failed, losses, objectives)
         for loss in losses

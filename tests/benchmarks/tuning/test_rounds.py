@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import __main__ as cli
 from benchmarks import data, rounds, stack
 from benchmarks.errors import TrainingError
 from benchmarks.evaluate import validation_metrics
@@ -318,7 +319,13 @@ def test_a_loss_whose_trials_all_fail_is_reported_and_the_others_are_tuned(
     assert arcface["winner"] is None
     assert "no trial has a value: validation/verification/eer has no value" in arcface["reason"]
     arms = [(arm["loss"], arm["arm"]) for arm in plan["tuning"]["arms"]]
-    assert arms == [("arcface", "default"), ("softmax", "default"), ("softmax", "tuned 1")]
+    assert arms == [
+        ("arcface", "grid"),
+        ("softmax", "grid"),
+        ("arcface", "default"),
+        ("softmax", "default"),
+        ("softmax", "tuned 1"),
+    ]
     assert trials_table(plan["tuning"]["searches"]).count("\n") == 13
 
 
@@ -393,5 +400,91 @@ def test_a_round_of_another_config_is_refused(reference: Study, tmp_path: Path) 
     with pytest.raises(TrainingError, match="cannot be read"):
         read_rounds(planned.folder, own, 1, planned.tuning)
     path.unlink()
-    with pytest.raises(TrainingError, match="is missing; run the rounds in their order"):
+    with pytest.raises(
+        TrainingError,
+        match=r"is missing; python -m benchmarks tune --plan .* makes what is missing",
+    ):
         read_rounds(planned.folder, own, 1, planned.tuning)
+
+
+def test_another_aim_after_halving_trains_anew_what_was_given_up(
+    halved: Study, tmp_path: Path
+) -> None:
+    """Of the trials that it promotes only some have gone on before, and nobody kept the states of the others."""
+    aim = {
+        "objective": "closed_set/ncm_top1",
+        "trials": 16,
+        "rounds": 2,
+        "halving": {"rungs": 3, "factor": 2},
+    }
+    fresh = study(tmp_path / "fresh", **aim)
+    tuned(fresh)
+    again = study(tmp_path / "again", **aim)
+    shutil.copytree(halved.results / "trials", again.results / "trials")
+    tuned(again)
+    assert files(again) == files(fresh)
+
+
+def test_a_failure_that_passes_is_no_failed_trial(
+    reference: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = study(tmp_path)
+    step, seen = stack.Stack.step, set()
+
+    def short_of_memory(self: stack.Stack, *inputs: Any) -> Any:
+        # Each model is refused when it is first trained alone, as when stacks beside it fill the memory.
+        names = {item.id for item in self.experiments}
+        if len(names) > 1 or not names <= seen:
+            seen.update(names if len(names) == 1 else ())
+            raise MemoryError("for a moment")
+        return step(self, *inputs)
+
+    monkeypatch.setattr(stack.Stack, "step", short_of_memory)
+    tuned(planned, numbers=range(1))
+    monkeypatch.undo()
+    tuned(planned)
+    assert files(planned) == files(reference)
+
+
+def test_a_damaged_trial_is_named(reference: Study, tmp_path: Path) -> None:
+    planned = study(tmp_path)
+    shutil.copytree(reference.results / "trials", planned.results / "trials")
+    path = next((planned.results / "trials").glob("*-softmax-*")) / "embeddings.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(
+        TrainingError, match=r"embeddings\.npz: cannot be judged.*; delete .* to train it again"
+    ):
+        tuned(planned)
+    shutil.rmtree(path.parent)
+    tuned(planned)
+    assert files(planned) == files(reference)
+
+
+def test_times_that_are_lost_are_unknown(halved: Study, tmp_path: Path) -> None:
+    assert halved.tuning is not None
+    known = final_plan(halved, halved.tuning)["tuning"]["searches"]
+    for search in known:
+        for trial in search["trials"]:
+            # What a trial cost goes with how far it came.
+            (name,) = trial["runs"]
+            folder = name if trial["epochs"] == 4 else f"{name}.epoch-{trial['epochs']}"
+            result = json.loads((halved.results / "trials" / folder / "result.json").read_text())
+            assert trial["seconds"] == result["seconds"]
+            assert trial["images"] == result["images"]
+    moved = replace(halved, config={**halved.config, "results": str(tmp_path)})
+    shutil.copytree(halved.folder / "tuning", moved.folder / "tuning")
+    lost = final_plan(moved, halved.tuning)["tuning"]["searches"]
+    assert all(trial["seconds"] is None for search in lost for trial in search["trials"])
+    assert [search["winner"] for search in lost] == [search["winner"] for search in known]
+
+
+def test_the_final_plan_is_no_plan_to_tune(
+    reference: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert reference.tuning is not None
+    path = tmp_path / "tuned.json"
+    path.write_text(json.dumps(final_plan(reference, reference.tuning)))
+    for command in ("tune", "winners"):
+        caplog.clear()
+        assert cli.main([command, "--plan", str(path)]) == 1
+        assert "is the plan after tuning; give" in caplog.text

@@ -131,6 +131,27 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"losses": {"arcface": {"around": "tuned", "margin": [0, 2]}}},
         ["losses.arcface.margin: 0 is not allowed", "above 0"],
     ),
+    "around nothing": (
+        {"losses": {"arcface": {"around": "tuned", "margin": []}}},
+        ["losses.arcface.margin: an empty list leaves nothing to run"],
+    ),
+    "around one factor twice": (
+        {"losses": {"arcface": {"around": "tuned", "margin": [1, 1.0]}}},
+        ["losses.arcface.margin: [1, 1.0] has a factor twice"],
+    ),
+    "one objective twice": (
+        {"tune": {"objective": ["verification/eer", "validation/verification/eer"]}},
+        ["'validation/verification/eer' stands twice"],
+    ),
+    "ranges as a list, beside a wrong grid around": (
+        {
+            "losses": {"arcface": {"around": "tuned", "margins": [1]}},
+            "tune": {"losses": {"arcface": {"search": [1, 2]}}},
+        },
+        ["tune.losses.arcface.search: [1, 2] is not allowed", "a mapping of hyper-parameters to [low, high]"],
+    ),
+    "a number that no float holds": ({"tune": {"recipe": {"learning_rate": [1, 10**400]}}}, ["learning_rate"]),
+    "a thousand rungs": ({"tune": {"halving": {"rungs": 1000}}}, ["tune.halving.rungs: 1000"]),
     "around something else": (
         {"losses": {"arcface": {"around": "best", "margin": [1, 2]}}},
         ["losses.arcface.around: 'best' is not allowed", "'tuned'"],
@@ -254,6 +275,30 @@ def test_a_search_is_named_by_what_decides_it(tmp_path: Path) -> None:
         assert ids(**changes) != first, changes
 
 
+def test_the_command_line_changes_single_keys_of_it(tmp_path: Path) -> None:
+    own = {"arcface": {"scale": 16}, "triplet": {"soft_margin": False}}
+    path = written(tmp_path, losses={"arcface": {}, "triplet": {}}, tune={"losses": own})
+    changed = load(path, {"tune": {"trials": 6, "losses": {"arcface": {"scale": 32}}}}).config[
+        "tune"
+    ]
+    assert changed["trials"] == 6
+    assert changed["losses"] == {**own, "arcface": {"scale": 32}}
+    plain = load(path, {"tune": None})
+    assert plain.tuning is None
+    assert "tune" not in plain.config
+
+
+def test_one_number_is_written_in_one_way(tmp_path: Path) -> None:
+    first, second = (
+        planned(tmp_path, recipe={"learning_rate": rate, "weight_decay": decay}).tuning
+        for rate, decay in ((1, 0.0005), (1.0, 5e-4))
+    )
+    assert first is not None
+    assert second is not None
+    (one,), (other,) = first.searches, second.searches
+    assert repr((one.id, one.axes, one.start)) == repr((other.id, other.axes, other.start))
+
+
 def test_trials_have_other_seeds_than_the_winners(tmp_path: Path) -> None:
     tuning = planned(tmp_path, seeds=[0, 1004, 2], tune={"studies": 2, "seeds_per_trial": 2}).tuning
     assert tuning is not None
@@ -271,7 +316,7 @@ def test_the_commands_say_what_is_wrong(tmp_path: Path, caplog: pytest.LogCaptur
         (["tune", "--lane", "x", "--round", "0"], "lane 'x' is not in the plan; it has "),
         (["tune", "--lane", "x"], "--lane and --round are given together"),
         (["tune", "--lane", "x", "--round", "2"], "this study has rounds 0 to 1"),
-        (["winners"], "round-0.json: is missing; run the rounds in their order"),
+        (["winners"], "round-0.json: is missing; python -m benchmarks tune --plan "),
     ):
         caplog.clear()
         assert cli.main([*arguments, "--plan", str(plan)]) == 1
