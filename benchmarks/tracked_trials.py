@@ -20,7 +20,7 @@ from benchmarks.tracked import (
 
 
 def arms(listed: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Why each experiment is in the final plan, by its id; without those of the grid alone.
+    """Why each experiment is in the final plan, by its id.
 
     `listed` is ``arms`` of the plan's tuning.
 
