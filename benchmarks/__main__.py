@@ -29,9 +29,9 @@ from typing import Any
 from benchmarks import judge_command
 from benchmarks.errors import ConfigError, TrainingError
 from benchmarks.files import file_hash, write_json, write_text
-from benchmarks.searches import Tuning
 from benchmarks.store import RunStore
 from benchmarks.study import Study, load
+from benchmarks.tuning.searches import Tuning
 from datasets.errors import DataError
 from datasets.image_set import ImageSet
 
@@ -156,7 +156,7 @@ def train(options: argparse.Namespace) -> int:
 def tune(options: argparse.Namespace) -> None:
     """Carry out one round of a lane of searches, or all rounds of all lanes."""
     from benchmarks.data import load_images
-    from benchmarks.rounds import Rounds
+    from benchmarks.tuning.rounds import Rounds
 
     study = _study(options)
     tuning = _tuning(study, options.plan)
@@ -196,8 +196,8 @@ def tune(options: argparse.Namespace) -> None:
 
 def winners(options: argparse.Namespace) -> None:
     """Write the final plan of a tuned study: the winners of its searches, to be trained with fresh seeds."""
-    from benchmarks.tuning import export
-    from benchmarks.winners import final_plan, trials_table
+    from benchmarks.tuning.optuna_studies import export
+    from benchmarks.tuning.winners import final_plan, trials_table
 
     study = _study(options)
     plan = final_plan(study, _tuning(study, options.plan))

@@ -19,9 +19,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from benchmarks import tune_config
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import STACKED_RECIPE, canonical
+from benchmarks.tuning import settings as tune_settings
 from losses import catalog
 from losses.schema import written
 
@@ -59,7 +59,7 @@ _Loader.add_implicit_resolver(
 
 
 def _is_number(_: Any, value: object) -> bool:
-    return tune_config.is_number(value)
+    return tune_settings.is_number(value)
 
 
 def _is_integer(_: Any, value: object) -> bool:
@@ -277,7 +277,7 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                 readable = False
                 continue
             if "around" in block:
-                found = list(tune_config.around_problems(where, name, block, config))
+                found = list(tune_settings.around_problems(where, name, block, config))
                 yield from found
                 readable = readable and not found
                 continue
@@ -325,7 +325,7 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _duplicates(config)
         samplers = {recipe_of(config, name)["sampler"] for name in config["losses"]}
         if "tune" in config:
-            yield from tune_config.problems(config)
+            yield from tune_settings.problems(config)
         if "balanced" in samplers and recipe["batch_size"] % recipe["images_per_class"]:
             yield (
                 f"recipe.batch_size: {recipe['batch_size']} is not a multiple of images_per_class = {recipe['images_per_class']}, "

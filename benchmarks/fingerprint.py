@@ -38,12 +38,12 @@ JUDGING = ("benchmarks/measures", "benchmarks/protocols")
 # What decides which trials a search makes and which of them wins.
 TUNING = (
     "benchmarks/evaluate.py",
-    "benchmarks/objectives.py",
-    "benchmarks/rounds.py",
-    "benchmarks/search_space.py",
-    "benchmarks/searches.py",
-    "benchmarks/tune_config.py",
-    "benchmarks/tuning.py",
+    "benchmarks/tuning/objectives.py",
+    "benchmarks/tuning/optuna_studies.py",
+    "benchmarks/tuning/rounds.py",
+    "benchmarks/tuning/searches.py",
+    "benchmarks/tuning/settings.py",
+    "benchmarks/tuning/space.py",
 )
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import config as study_config
-from benchmarks import tune_config
 from benchmarks.devices import gpu_memory_gib, resolve_device
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment, canonical, content_hash
 from benchmarks.fingerprint import engine_fingerprint, loss_fingerprint, protocols_fingerprint
-from benchmarks.searches import Tuning, plan_tuning
+from benchmarks.tuning import settings as tune_settings
+from benchmarks.tuning.searches import Tuning, plan_tuning
 from datasets import registry
 from datasets.errors import DataError
 from datasets.splits import SplitSpec, class_counts
@@ -197,7 +197,7 @@ def _experiments(
     if "tune" in config:
         # What tuning starts from is trained like its winners: there is always a default to compare them with.
         for loss in config["losses"]:
-            hyper = catalog.resolve(loss, tune_config.fixed(config["tune"], loss))
+            hyper = catalog.resolve(loss, tune_settings.fixed(config["tune"], loss))
             point = loss, hyper, study_config.recipe_of(config, loss)
             defaults[loss] = repetitions(*point)[0]
             points.append(point)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.search_space import Point
-from benchmarks.searches import Search, Tuning
 from benchmarks.study import load
-from benchmarks.tuning import propose
+from benchmarks.tuning.optuna_studies import propose
+from benchmarks.tuning.searches import Search, Tuning
+from benchmarks.tuning.space import Point
 from tests.benchmarks import study_file
 
 Formula = Callable[[Point], Sequence[float] | None]

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.objectives import (
+from benchmarks.protocols import PROTOCOLS, Judged, Settings, judge
+from benchmarks.tuning.objectives import (
     OBJECTIVES,
     best_first,
     direction,
     fronts,
     names,
 )
-from benchmarks.protocols import PROTOCOLS, Judged, Settings, judge
 from datasets.splits import PART_CODES
 from reports.metrics import metric
 

@@ -14,15 +14,16 @@ import pytest
 import torch
 
 from benchmarks import __main__ as cli
-from benchmarks import data, rounds, stack
+from benchmarks import data, stack
 from benchmarks.errors import TrainingError
 from benchmarks.evaluate import validation_metrics
 from benchmarks.experiment import Experiment
-from benchmarks.rounds import Rounds, read_rounds, round_path
 from benchmarks.store import RunStore
 from benchmarks.study import Study, load
 from benchmarks.train import train_stack
-from benchmarks.winners import final_plan, trials_table
+from benchmarks.tuning import rounds
+from benchmarks.tuning.rounds import Rounds, read_rounds, round_path
+from benchmarks.tuning.winners import final_plan, trials_table
 from datasets.splits import PART_CODES
 from tests.benchmarks import study_file
 

@@ -11,8 +11,8 @@ import optuna
 import pytest
 
 from benchmarks.errors import ConfigError
-from benchmarks.search_space import Axis
-from benchmarks.tuning import current_axes, export, importance, propose
+from benchmarks.tuning.optuna_studies import current_axes, export, importance, propose
+from benchmarks.tuning.space import Axis
 from tests.benchmarks.tuning.searching import bowl, carried_out, tuning
 
 SAMPLERS = ("tpe", "gp", "qmc", "random")

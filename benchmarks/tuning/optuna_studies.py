@@ -18,10 +18,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.errors import ConfigError
-from benchmarks.objectives import best_first
-from benchmarks.search_space import Axis, Point
-from benchmarks.searches import Search, Tuning
 from benchmarks.seeds import stream_seed
+from benchmarks.tuning.objectives import best_first
+from benchmarks.tuning.searches import Search, Tuning
+from benchmarks.tuning.space import Axis, Point
 from losses.catalog import CatalogError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -14,13 +14,13 @@ from typing import Any
 
 from benchmarks.config import loss_points
 from benchmarks.experiment import Experiment, canonical
-from benchmarks.objectives import best_first, fronts
-from benchmarks.rounds import read_rounds
-from benchmarks.search_space import Axis, Point, short
-from benchmarks.searches import Search, Tuning
 from benchmarks.store import RunStore, trial_name
 from benchmarks.study import Study
-from benchmarks.tuning import current_axes, importance
+from benchmarks.tuning.objectives import best_first, fronts
+from benchmarks.tuning.optuna_studies import current_axes, importance
+from benchmarks.tuning.rounds import read_rounds
+from benchmarks.tuning.searches import Search, Tuning
+from benchmarks.tuning.space import Axis, Point, short
 from losses import catalog
 
 Trial = dict[str, Any]

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from benchmarks import objectives, search_space, tune_config
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment, canonical, content_hash
 from benchmarks.fingerprint import protocols_fingerprint, tuning_fingerprint
-from benchmarks.objectives import Direction
-from benchmarks.search_space import Axis, Point
+from benchmarks.tuning import objectives, space
+from benchmarks.tuning.objectives import Direction
+from benchmarks.tuning.settings import around_blocks, rungs
+from benchmarks.tuning.space import Axis, Point
 from losses import catalog
 
 # Trials are trained with seeds from here on, so that the winners' seeds are fresh.
@@ -146,7 +147,7 @@ class Tuning:
 
     def rungs(self) -> list[int]:
         """The epochs at which trials are compared; the last is a trial's whole training."""
-        return tune_config.rungs(self.epochs, self.settings["halving"])
+        return rungs(self.epochs, self.settings["halving"])
 
     def survivors(self, started: int, rung: int) -> int:
         """Slots after a rung (counted from 0) of a round that started so many trials."""
@@ -215,8 +216,7 @@ def plan_tuning(
         for search in _searches(loss, default, settings, config["evaluate"], first_seed)
     ]
     around = {
-        name: [block for block in blocks if block]
-        for name, blocks in tune_config.around_blocks(config).items()
+        name: [block for block in blocks if block] for name, blocks in around_blocks(config).items()
     }
     per_round = math.ceil(settings["trials"] / settings["rounds"]) * settings["seeds_per_trial"]
     width = max(1, stack_size(per_round * len(searches)) // per_round)
@@ -253,8 +253,8 @@ def _searches(
 ) -> Iterator[Search]:
     own = dict(settings["losses"].get(loss) or {})
     ranges = own.pop("search", {})
-    axes = search_space.axes_of(loss, own, ranges, default.recipe, settings["recipe"])
-    start = search_space.start_points(loss, own, axes, default.recipe, settings["trials"] // 2)
+    axes = space.axes_of(loss, own, ranges, default.recipe, settings["recipe"])
+    start = space.start_points(loss, own, axes, default.recipe, settings["trials"] // 2)
     decisive = {
         key: value for key, value in settings.items() if key not in ("studies", "losses", "recipe")
     }

@@ -20,12 +20,12 @@ from benchmarks.errors import ProtocolError, TrainingError
 from benchmarks.evaluate import validation_metrics
 from benchmarks.experiment import Experiment
 from benchmarks.files import write_json
-from benchmarks.objectives import PREFIX, best_first
-from benchmarks.search_space import Point
-from benchmarks.searches import Search, Tuning
 from benchmarks.store import FINAL, STATE, RunStore, trial_name
 from benchmarks.trials import drop_states, train_trials
-from benchmarks.tuning import propose
+from benchmarks.tuning.objectives import PREFIX, best_first
+from benchmarks.tuning.optuna_studies import propose
+from benchmarks.tuning.searches import Search, Tuning
+from benchmarks.tuning.space import Point
 
 log = logging.getLogger("marginbench")
 
