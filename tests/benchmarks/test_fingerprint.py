@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,22 +116,34 @@ def test_the_version_of_a_peer_is_part_of_its_identity(
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the sources, of which fingerprints are taken."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the sources, of which fingerprints are taken; none is left for other tests."""
     for package in ("losses", "benchmarks", "datasets"):
         shutil.copytree(ROOT / package, tmp_path / package)
     monkeypatch.setattr(catalog, "__file__", str(tmp_path / "losses" / "catalog.py"))
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
-    return tmp_path
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    """Fingerprints are kept by the process."""
+    for cached in (
+        fingerprint.engine_fingerprint,
+        fingerprint.protocols_fingerprint,
+        fingerprint.tuning_fingerprint,
+        fingerprint.loss_fingerprint,
+    ):
+        cached.cache_clear()
 
 
 def all_fingerprints() -> dict[str, str]:
     named: dict[str, Callable[[], str]] = {
         "engine": fingerprint.engine_fingerprint,
         "protocols": fingerprint.protocols_fingerprint,
+        "tuning": fingerprint.tuning_fingerprint,
     }
-    for cached in (*named.values(), fingerprint.loss_fingerprint):
-        cached.cache_clear()  # type: ignore[attr-defined]
+    forget()
     found = {name: function() for name, function in named.items()}
     return found | {name: fingerprint.loss_fingerprint(name) for name in catalog.names()}
 
@@ -150,6 +162,10 @@ MARGINS = {"norm_softmax", "sphereface", "cosface", "arcface"}
         ("benchmarks/data.py", "div_(255)", "div_(256)", {"engine"}),
         ("benchmarks/history.py", "min(5,", "min(4,", {"engine"}),
         ("datasets/splits.py", "0.25", "0.3", {"engine"}),
+        ("benchmarks/tuning/space.py", "DIGITS = 4", "DIGITS = 3", {"tuning"}),
+        ("benchmarks/tuning/searches.py", "** (rung + 1)", "** (rung + 2)", {"tuning"}),
+        ("benchmarks/tuning/rounds.py", "slots:]", "slots + 1:]", {"tuning"}),
+        ("benchmarks/tuning/winners.py", "order[0]", "order[-1]", set()),
         ("benchmarks/measures/roc.py", "Scores are similarities", "Scores: similarities", set()),
         ("benchmarks/measures/roc.py", "searchsorted(", "digitize(", {"protocols"}),
     ],
@@ -175,16 +191,31 @@ def test_editing_the_head_reruns_the_losses_that_have_one(checkout: Path) -> Non
     assert changed.isdisjoint({"triplet", "engine", "protocols"})
 
 
-def test_every_module_that_training_imports_is_part_of_an_identity() -> None:
-    """Or is one of these, which carry bytes and messages and decide no number."""
-    carriers = {
-        "benchmarks/__init__.py", "benchmarks/checkpoint.py", "benchmarks/errors.py", "benchmarks/experiment.py",
-        "benchmarks/files.py", "benchmarks/fingerprint.py", "benchmarks/leg.py", "benchmarks/memory.py",
-        "benchmarks/provenance.py", "benchmarks/store.py", "datasets/__init__.py", "datasets/cache.py", "datasets/errors.py",
-        "datasets/image_set.py", "datasets/progress.py", "datasets/registry.py",
-    }  # fmt: skip
+# They carry bytes and messages, or decide what is asked, and no number that comes of it.
+CARRIERS = {
+    "benchmarks/__init__.py", "benchmarks/checkpoint.py", "benchmarks/errors.py", "benchmarks/experiment.py",
+    "benchmarks/files.py", "benchmarks/fingerprint.py", "benchmarks/leg.py", "benchmarks/memory.py",
+    "benchmarks/provenance.py", "benchmarks/store.py", "datasets/__init__.py", "datasets/cache.py", "datasets/errors.py",
+    "datasets/image_set.py", "datasets/progress.py", "datasets/registry.py",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "identity", "carriers"),
+    [
+        ("benchmarks.train", fingerprint.ENGINE, set()),
+        (
+            "benchmarks.tuning.rounds",
+            (*fingerprint.ENGINE, *fingerprint.TUNING),
+            {"benchmarks/trials.py", "benchmarks/tuning/__init__.py"},
+        ),
+    ],
+)
+def test_every_module_that_decides_a_number_is_part_of_an_identity(
+    module: str, identity: tuple[str, ...], carriers: set[str]
+) -> None:
     program = (
-        "import sys, pathlib, benchmarks.train\n"
+        f"import sys, pathlib, {module}\n"
         "files = [getattr(m, '__file__', None) for m in sys.modules.values()]\n"
         "print(*[f for f in files if f], sep='\\n')"
     )
@@ -195,9 +226,10 @@ def test_every_module_that_training_imports_is_part_of_an_identity() -> None:
         if file and Path(file).parts[: len(ROOT.parts)] == ROOT.parts
     }
     packages = {path for path in ours if path.split("/")[0] in ("benchmarks", "datasets")}
-    packages -= {path for path in packages if path.startswith("benchmarks/protocols/")}
-    assert packages - set(fingerprint.ENGINE) <= carriers
-    assert all((ROOT / path).is_file() for path in fingerprint.ENGINE)
+    judging = tuple(f"{folder}/" for folder in fingerprint.JUDGING)
+    packages -= {path for path in packages if path.startswith(judging)}
+    assert packages - set(identity) <= CARRIERS | carriers
+    assert all((ROOT / path).is_file() for path in identity)
 
 
 def test_ids_are_readable() -> None:
