@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.data import load_images
 from benchmarks.evaluate import validation_metrics
 from benchmarks.experiment import Experiment
 from benchmarks.store import RunStore
@@ -80,6 +81,7 @@ def main() -> None:
         train(study, [experiments[int(number)] for number in numbers], Path(folder))
         return
     count = len(experiments)
+    load_images(experiments[0], study.results)  # decoded once, and not on anybody's time
     with tempfile.TemporaryDirectory() as folder:
         together, alone = Path(folder, "together"), Path(folder, "alone")
         for results in (together, alone):

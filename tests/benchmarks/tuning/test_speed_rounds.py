@@ -23,6 +23,7 @@ def study(tmp_path: Path) -> Study:
             split={"known_test": 460, "seed": 0, "unknown_validation": 3},
             evaluate={"protocols": ["verification"], "fars": [0.1]},
             tune={"trials": 2, "rounds": 1, "studies": 2},
+            stack_size=4,
         )
     )
 
