@@ -39,6 +39,7 @@ from reports.summary import loss_title
 _MOST = 12  # panels in a file
 _ENOUGH = 8  # different places with a value, from which on the plane is filled
 _EDGE = 0.12  # free space around the range searched, in its width
+_TEXT = 16  # signs of all ticks of a horizontal axis
 
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -208,6 +209,8 @@ def _axes(ax: Axes, first: pd.Series, points: Mapping[str, np.ndarray], loss: st
         limit(min([-_EDGE, *(there - 0.05)]), max([1 + _EDGE, *(there + 0.05)]))
         span = (first[f"{side}_low"], first[f"{side}_high"], first[f"{side}_log"])
         at = ticks(*span)
+        if side == "x" and sum(len(number(value)) for value in at) > _TEXT:
+            at = at[::2]  # long numbers side by side would run into each other
         axis.set_ticks(place(at, *span), [number(value) for value in at], fontsize=6.2)
         label(setting(loss, str(first[f"{side}_name"])), fontsize=6.8, labelpad=1.5)
 
