@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ class Checkout:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_interruptible,
         )
 
     def snakemake(self, *arguments: str, code: int = 0, **environment: str) -> str:
@@ -95,6 +97,11 @@ class Checkout:
             yield
         finally:
             self.write_config()
+
+
+def _interruptible() -> None:
+    """Where the tests run in the background of a shell, Ctrl-C is ignored, and what they start would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def jobs(output: str) -> dict[str, int]:
