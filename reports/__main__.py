@@ -151,7 +151,7 @@ def _report(plan: Path, runs: Path, out: Path, only: str | None) -> None:
         figures = draw_all(study, selection, out / "figures")
         _clear(
             out / "figures",
-            {f"{figure.name}.{suffix}" for figure in figures for suffix in ("png", "pdf", "csv")},
+            {f"{figure.name}.{suffix}" for figure in figures for suffix in figure.suffixes},
         )
         log.info("%s: %d figures", out / "figures", len(figures))
     if only is None:
@@ -167,7 +167,10 @@ def _clear(folder: Path, current: set[str]) -> None:
     """
     if folder.exists():
         for path in folder.iterdir():
-            if path.suffix in (".csv", ".md", ".tex", ".png", ".pdf") and path.name not in current:
+            if (
+                path.suffix in (".csv", ".md", ".tex", ".png", ".pdf", ".svg", ".gif")
+                and path.name not in current
+            ):
                 path.unlink()
 
 

@@ -94,7 +94,7 @@ def write_page(
         figures=[each for each in shown if not _of_tuning(each["saved"])],
         tuning_figures=[each for each in shown if _of_tuning(each["saved"])],
         command=command,
-        redraw=f"python -m reports --redraw {shlex.quote(str(out / 'figures'))}",
+        redraw=f"python -m reports redraw {shlex.quote(str(out / 'figures'))}",
     )
     path = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def write_page(
 
 
 def _of_tuning(figure: Saved) -> bool:
-    return figure.name.startswith("tuning")
+    return figure.section == "Tuning"
 
 
 def _inline(path: Path) -> str:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from losses.catalog import CATALOG
 from reports.collect import Study
 
 COLUMN = 3.5  # inches: one column of a two-column paper
@@ -32,6 +33,10 @@ DASHES: tuple[Any, ...] = (
     (0, (8, 2, 1.2, 1.2, 1.2, 2)),
 )
 GREY = "#6b6b6b"
+
+# The losses that most studies compare come first, so that these differ in colour.
+_FIRST = ("arcface", "cosface", "softmax", "triplet", "sphereface", "center", "norm_softmax")
+SLOTS = {loss: slot for slot, loss in enumerate(dict.fromkeys((*_FIRST, *CATALOG)))}
 
 _RC: Any = {
     "font.family": "DejaVu Sans",
@@ -84,23 +89,27 @@ def styled() -> Iterator[None]:
 
 
 def color(slot: int) -> str:
-    """Colour of a loss, by its place in the study."""
+    """Colour of a slot."""
     return PALETTE[int(slot) % len(PALETTE)]
 
 
 def marker(slot: int) -> str:
-    """Marker of a loss, by its place in the study; (colour, marker) repeat after 77 losses."""
+    """Marker of a slot; (colour, marker) repeat after 77 slots."""
     return MARKERS[int(slot) % len(MARKERS)]
 
 
 def dashes(slot: int, index: int = 0) -> Any:
-    """Line style: of a loss by its place, of the lines of one loss by `index`."""
+    """Line style: of a loss by its slot, of the lines of one loss by `index`."""
     return DASHES[(int(slot) + int(index)) % len(DASHES)]
 
 
 def slots(study: Study) -> dict[str, int]:
-    """Place of each loss in the study: decides its colour and marker in every figure."""
-    return {loss: place for place, loss in enumerate(study.losses)}
+    """Slot of each loss of the study: decides its colour and marker, in every figure of every study.
+
+    Losses that the catalog does not have (sums, other libraries') take the slots after its own.
+    """
+    others = [loss for loss in study.losses if loss not in SLOTS]
+    return {**SLOTS, **{loss: len(SLOTS) + place for place, loss in enumerate(others)}}
 
 
 def with_slots(study: Study, frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from reports.__main__ import main
 from reports.collect import collect
-from reports.figures import FIGURES, draw_all
+from reports.figures import FIGURES, draw_all, index
 from reports.figures.style import slots, styled
 from reports.intervals import mean_interval
 from reports.selection import select
@@ -37,13 +37,15 @@ def read(tree: Tree, name: str) -> pd.DataFrame:
 
 def test_every_figure_has_its_three_files_and_is_not_blank(reported: Tree) -> None:
     folder = reported.out / "figures"
-    assert {path.stem for path in folder.iterdir()} == EXPECTED
+    assert {each.name for each in index(folder)} == EXPECTED
+    assert {path.stem for path in folder.iterdir()} == EXPECTED | {"figures"}
     for name in EXPECTED:
         image = matplotlib.image.imread(folder / f"{name}.png")
         assert image.shape[1] >= 600  # 200 dpi over a column
         ink = (image[..., :3].min(axis=2) < 0.9).mean()
         assert 0.002 < ink < 0.95, name
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert "</svg>" in (folder / f"{name}.svg").read_text(encoding="utf-8")
         assert len(read(reported, name)) > 0
 
 

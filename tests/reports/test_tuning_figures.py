@@ -178,7 +178,7 @@ def _fabricated_trial(
 def drawn(study: Study, folder: Path) -> list[Saved]:
     """Every figure of tuning that the study has."""
     return [
-        save(name, frame, family, folder)
+        save(name, frame, folder)
         for family in TUNING
         for name, frame in family.gather(study, SELECTION)
     ]

@@ -329,7 +329,18 @@ def test_page_has_a_section_of_tuning(
             Image.new("L", (4, 4)).save(tmp_path / "figures" / f"{name}.png")
             (tmp_path / "figures" / f"{name}.{suffix}").touch()
         alt = f"A grey square in the place of the figure {name}"
-        figures.append(Saved(name, tmp_path / "figures", name, "Caption.", alt, 3.5))
+        figures.append(
+            Saved(
+                name,
+                tmp_path / "figures",
+                "Tuning" if name.startswith("tuning") else "Curves",
+                name,
+                "Caption.",
+                alt,
+                3.5,
+                ("png",),
+            )
+        )
     for table in tables.values():
         for suffix in table.formats:
             (tmp_path / "tables").mkdir(exist_ok=True)
