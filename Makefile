@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := run
 .PHONY: run setup test test-fast check check-losses check-protocols speed-losses speed-protocols coverage \
-	format mlflow report docs-losses clean help
+	format mlflow report gallery docs docs-losses clean help
 
 run: setup ## set up, run the study of CONFIG (default: config/default.yaml), print the report's path
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -60,11 +60,17 @@ mlflow: setup ## serve the MLflow UI of the results on http://127.0.0.1:5000 (PO
 report: setup ## the pipeline's own report as report.zip
 	$(BIN)/snakemake --configfile $(CONFIG) --report report.zip
 
+gallery: setup ## draw docs/gallery.md and its images from the tables in reports/gallery
+	$(BIN)/python -m reports gallery
+
+docs: setup ## the documentation as a site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 docs-losses: setup ## write docs/losses from the catalog and the docstrings
 	$(BIN)/python -m reports.loss_pages
 
 clean: ## delete environment and results (data stays)
-	rm -rf .venv results report.zip
+	rm -rf .venv results report.zip site
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1	\2/' | expand -t 20

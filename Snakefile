@@ -141,6 +141,14 @@ rule report:
         page=report(
             OUT / "report/index.html", category="Report", caption="reports/caption.rst"
         ),
+        figures=report(
+            directory(OUT / "report/figures"),
+            patterns=["{figure}.png"],
+            category="Figures",
+            subcategory=section_of_figure,
+            labels=labels_of_figure,
+            caption="reports/figure.rst",
+        ),
         frame=OUT / "results.parquet",
     log:
         OUT / "logs/report.log",
@@ -152,7 +160,7 @@ rule report:
         runs=RESULTS / "runs",
         folder=OUT / "report",
     shell:
-        "python -m reports --plan {input.plan} --runs {params.runs} --out {params.folder} > {log} 2>&1"
+        "python -m reports make --plan {input.plan} --runs {params.runs} --out {params.folder} > {log} 2>&1"
 
 
 # The mirror's parent run also holds the report, so it is visited once more when that exists.

@@ -1,4 +1,6 @@
 # What the rules need to know: the study of this call, read from its config file, planned without importing torch.
+import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -9,10 +11,10 @@ sys.path.insert(0, workflow.basedir)
 # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
-from benchmarks.config import typed
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import canonical, content_hash
 from benchmarks.study import load
+from benchmarks.study_file import typed
 
 # Not the `configfile:` directive: it would mix the default study's grid into the one asked for.
 if len(workflow.configfiles) > 1:
@@ -56,6 +58,28 @@ def plan_of_stack(wildcards):
 def round_before(wildcards):
     number = int(wildcards.round)
     return [OUT / f"tuning/rounds/{wildcards.lane}.{number - 1}.json"] if number else []
+
+
+def drawn():
+    """Figures of the report by name, as Snakemake's own report shows them; none before they are drawn."""
+    index = OUT / "report/figures/figures.json"
+    rows = json.loads(index.read_text()) if index.exists() else []
+    for row in rows:
+        # It goes through reStructuredText, for which these signs are markup.
+        row["caption"] = re.sub(r"([\\`*_|])", r"\\\1", row["caption"])
+    return {row["name"]: row for row in rows}
+
+
+# Captions are templates that see the config, so that this is how they come to know the figures.
+config["figures"] = drawn()
+
+
+def section_of_figure(wildcards):
+    return config["figures"][wildcards.figure]["section"]
+
+
+def labels_of_figure(wildcards):
+    return {"figure": config["figures"][wildcards.figure]["title"]}
 
 
 wildcard_constraints:

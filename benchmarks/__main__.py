@@ -28,6 +28,7 @@ from typing import Any
 
 from benchmarks import judge_command
 from benchmarks.errors import ConfigError, TrainingError
+from benchmarks.experiment import canonical
 from benchmarks.files import file_hash, write_json, write_text
 from benchmarks.store import RunStore
 from benchmarks.study import Study, load
@@ -89,9 +90,9 @@ def data(options: argparse.Namespace) -> None:
 
     study = _study(options)
     image_set = load_images(study.experiments[0], study.results)
-    seeds = {experiment.seed: experiment for experiment in study.experiments}
-    for experiment in seeds.values():
-        split = split_of(experiment, image_set)  # fails now, not in the middle of a study
+    drawn = {(item.seed, canonical(item.split)): item for item in study.experiments}
+    # Fails now, not in the middle of a study.
+    splits = [split_of(experiment, image_set) for experiment in drawn.values()]
     if study.tuning is not None:
         _check_objectives(study, study.tuning, image_set)
     log.info(
@@ -102,11 +103,9 @@ def data(options: argparse.Namespace) -> None:
     )
     if options.done:
         write_json(options.done, {"name": image_set.name, "checksum": image_set.checksum})
-    log.info(
-        "each seed trains on about %d images of %d known classes",
-        len(split.train),
-        len(split.known_classes),
-    )
+    sizes = {len(split.known_classes): len(split.train) for split in splits}
+    for classes, images in sorted(sizes.items()):
+        log.info("a seed trains on about %d images of %d known classes", images, classes)
 
 
 def _check_objectives(study: Study, tuning: Tuning, image_set: ImageSet) -> None:
@@ -268,7 +267,8 @@ def track(options: argparse.Namespace) -> None:
         raise TrainingError(str(error)) from error
     log.info("%s", summary)
     if options.done:
-        write_json(options.done, {"uri": uri})
+        found = {"uri": uri, "experiment": summary.experiment, "runs": dict(summary.runs)}
+        write_json(options.done, found)
 
 
 def where(options: argparse.Namespace) -> int:

@@ -7,17 +7,23 @@ never from torch's global state.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-STEM_CHANNELS = 3  # images, not feature maps
+from benchmarks.layers import (
+    STEM_CHANNELS,
+    BatchNorm1d,
+    BatchNorm2d,
+    PatchConv2d,
+    activation_of,
+    block,
+)
 
 
 class Backbone(nn.Module):
-    """A trunk of convolutions, a linear embedding and, as an option, batch norm on the embedding.
+    """A trunk of convolutions, a linear embedding and, as options, batch norm on it and an activation after it.
 
     Parameters
     ----------
@@ -25,76 +31,33 @@ class Backbone(nn.Module):
     features : F.
     embedding_dim : D >= 1.
     embedding_norm : ``batch`` (batch norm with scale and shift on the embedding) or ``none``.
+    activation : what ends the net (B, D) → (B, D); None: nothing, the embedding is any vector.
     """
 
     def __init__(
-        self, trunk: nn.Module, features: int, embedding_dim: int, embedding_norm: str
+        self,
+        trunk: nn.Module,
+        features: int,
+        embedding_dim: int,
+        embedding_norm: str,
+        activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.embedding = nn.Linear(features, embedding_dim, bias=embedding_norm == "none")
         self.norm = BatchNorm1d(embedding_dim) if embedding_norm == "batch" else nn.Identity()
+        self.activation = activation or nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) → (B, D)."""
-        return self.norm(self.embedding(self.trunk(images)))
-
-
-class PatchConv2d(nn.Conv2d):
-    """A convolution of images with few channels, as a matrix product over their patches.
-
-    The stem of every backbone. For one channel it is faster on a CPU than a grouped convolution over the stack, and,
-    unlike oneDNN's kernels for so few channels, it gives one model the same bits whatever the size of the stack.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, O, H', W')."""
-        size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
-        patches = functional.unfold(
-            images, size, padding=padding, stride=stride
-        )  # (B, C size size, H' W')
-        found = self.weight.flatten(1) @ patches  # (B, O, H' W')
-        if self.bias is not None:
-            found = found + self.bias[:, None]
-        height, width = ((side + 2 * padding - size) // stride + 1 for side in images.shape[-2:])
-        return found.unflatten(-1, (height, width))
-
-
-def _full_precision(values: Tensor) -> Tensor:
-    return values.float() if values.dtype == torch.bfloat16 else values
-
-
-class BatchNorm1d(nn.BatchNorm1d):
-    """Batch norm that keeps its statistics in float32 under autocast."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, C) → (B, C)."""
-        return super().forward(_full_precision(values))
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that keeps its statistics in float32 under autocast."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, H, W)."""
-        return super().forward(_full_precision(values))
-
-
-def _activation(name: str, channels: int) -> nn.Module:
-    return nn.PReLU(channels) if name == "prelu" else nn.ReLU()
-
-
-def _block(inputs: int, outputs: int, activation: str, *, stride: int = 1) -> list[nn.Module]:
-    kind = PatchConv2d if inputs <= STEM_CHANNELS else nn.Conv2d
-    convolution = kind(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return [convolution, BatchNorm2d(outputs), _activation(activation, outputs)]
+        return self.activation(self.norm(self.embedding(self.trunk(images))))
 
 
 def conv3(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
     """Three 3x3 convolutions of stride 2 (16, 32, 64 filters): the default on a CPU, 0.6 M multiply-adds at 28x28."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((channels, 16), (16, 32), (32, 64)):
-        layers += _block(inputs, outputs, activation, stride=2)
+        layers += block(inputs, outputs, activation, stride=2)
         image_size = -(-image_size // 2)
     return nn.Sequential(*layers, nn.Flatten()), 64 * image_size**2
 
@@ -103,7 +66,7 @@ def conv4(channels: int, image_size: int, activation: str) -> tuple[nn.Module, i
     """The few-shot net: four 3x3 convolutions with 64 filters and 2x2 max pooling each (Vinyals et al. 2016)."""
     layers: list[nn.Module] = []
     for inputs in (channels, 64, 64, 64):
-        layers += [*_block(inputs, 64, activation), nn.MaxPool2d(2)]
+        layers += [*block(inputs, 64, activation), nn.MaxPool2d(2)]
         image_size //= 2
     return nn.Sequential(*layers, nn.Flatten()), 64 * image_size**2
 
@@ -113,14 +76,57 @@ def lenet_plus_plus(channels: int, image_size: int, activation: str) -> tuple[nn
     layers: list[nn.Module] = []
     for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
         stem = PatchConv2d if inputs <= STEM_CHANNELS else nn.Conv2d
-        layers += [stem(inputs, outputs, 5, padding=2), _activation(activation, outputs)]
+        layers += [stem(inputs, outputs, 5, padding=2), activation_of(activation, outputs)]
         layers += [
             nn.Conv2d(outputs, outputs, 5, padding=2),
-            _activation(activation, outputs),
+            activation_of(activation, outputs),
             nn.MaxPool2d(2),
         ]
         image_size //= 2
     return nn.Sequential(*layers, nn.Flatten()), 128 * image_size**2
+
+
+def _pooled_blocks(
+    channels: int,
+    image_size: int,
+    activation: str,
+    blocks: Sequence[tuple[int, int]],
+    *,
+    round_up: bool = False,
+) -> tuple[nn.Module, int]:
+    """One 3x3 convolution with 64 filters, then `blocks` (filters, convolutions), each with 2x2 max pooling behind it.
+
+    `round_up`: an odd side is padded before it is halved; else its last row and column are left out.
+    """
+    layers, inputs = block(channels, 64, activation), 64
+    for outputs, convolutions in blocks:
+        for _ in range(convolutions):
+            layers += block(inputs, outputs, activation)
+            inputs = outputs
+        layers.append(nn.MaxPool2d(2, ceil_mode=round_up))
+        image_size = (image_size + round_up) // 2
+    return nn.Sequential(*layers, nn.Flatten()), inputs * image_size**2
+
+
+def lsoftmax_paper(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+    """The MNIST net of L-Softmax as its readers built it from the paper's Table 1 (Liu et al. 2016).
+
+    64 filters throughout, in blocks of 3, 4 and 3 convolutions (readers disagree on the last; so has it
+    amirhfarzaneh/lsoftmax-pytorch), PReLU, and an embedding of 256 dimensions with batch norm. Unlike there, batch
+    norm stands before the activation, and the image has none.
+    """
+    return _pooled_blocks(channels, image_size, activation, ((64, 3), (64, 4), (64, 3)))
+
+
+def lsoftmax_repo(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+    """The MNIST net that the authors of L-Softmax released, which is not the paper's (wy1iu/LargeMargin_Softmax_Loss).
+
+    Blocks of 3 convolutions with 64, 128 and 256 filters; pooling rounds up, as Caffe's does. The embedding, of 512
+    dimensions there, ends in batch norm and the activation (`RECTIFIED`): with ReLU no entry is negative, and no two
+    embeddings are more than 90 degrees apart. Unlike there, images are in [0, 1], not in [-127.5, 127.5].
+    """
+    blocks = ((64, 3), (128, 3), (256, 3))
+    return _pooled_blocks(channels, image_size, activation, blocks, round_up=True)
 
 
 class Residual(nn.Module):
@@ -129,15 +135,15 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, activation: str) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *_block(inputs, outputs, activation, stride=stride),
-            *_block(outputs, outputs, activation)[:2],
+            *block(inputs, outputs, activation, stride=stride),
+            *block(outputs, outputs, activation)[:2],
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), BatchNorm2d(outputs)
             )
-        self.activation = _activation(activation, outputs)
+        self.activation = activation_of(activation, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H / stride, W / stride)."""
@@ -146,7 +152,7 @@ class Residual(nn.Module):
 
 def resnet18(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
     """ResNet-18 with the CIFAR stem (one 3x3 convolution, no pooling) and global average pooling."""
-    layers: list[nn.Module] = _block(channels, 64, activation)
+    layers: list[nn.Module] = block(channels, 64, activation)
     inputs = 64
     for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         layers += [
@@ -161,8 +167,11 @@ TRUNKS: dict[str, Callable[[int, int, str], tuple[nn.Module, int]]] = {
     "conv3": conv3,
     "conv4": conv4,
     "lenet_plus_plus": lenet_plus_plus,
+    "lsoftmax_paper": lsoftmax_paper,
+    "lsoftmax_repo": lsoftmax_repo,
     "resnet18": resnet18,
 }
+RECTIFIED = ("lsoftmax_repo",)  # their embedding ends in the activation
 
 
 def build_backbone(
@@ -188,7 +197,8 @@ def build_backbone(
     """
     with torch.device("meta"):
         trunk, features = TRUNKS[name](channels, image_size, activation)
-        backbone = Backbone(trunk, features, embedding_dim, embedding_norm)
+        last = activation_of(activation, embedding_dim) if name in RECTIFIED else None
+        backbone = Backbone(trunk, features, embedding_dim, embedding_norm, last)
     backbone.to_empty(device="cpu")
     for module in backbone.modules():
         _initialise(module, generator)

@@ -6,26 +6,18 @@ what they hold. Every problem is reported at once, each as one line: file, key, 
 
 from __future__ import annotations
 
-import copy
 import difflib
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
+from benchmarks import study_file, study_schema, vary
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import STACKED_RECIPE, canonical
 from benchmarks.tuning import settings as tune_settings
 from losses import catalog
 from losses.schema import written
-
-SCHEMA_PATH = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
 # What the results folder holds beside the studies: no study may have such a name.
 RESERVED = ("cache", "checkpoints", "locks", "mlartifacts", "runs", "trials")
@@ -37,44 +29,6 @@ NEEDED = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: ``1e-3`` is a number, and a key that stands twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def _is_number(_: Any, value: object) -> bool:
-    return tune_settings.is_number(value)
-
-
-def _is_integer(_: Any, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# Stricter than JSON Schema: 2.0 is no number of epochs, and neither NaN nor infinity is a learning rate.
-_Validator = jsonschema.validators.extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"number": _is_number, "integer": _is_integer}
-    ),
-)
-
-
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Read a study file, apply `overrides`, fill in the defaults, validate.
 
@@ -82,58 +36,66 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     ----------
     path : a YAML file.
     overrides : top-level keys to replace; mappings are merged key by key (so ``{"recipe": {"epochs": 2}}`` keeps
-        the rest of the recipe), anything else replaces the file's value.
+        the rest of the recipe), anything else replaces the file's value, the grid (``losses``, ``vary``), too.
+        ``quick: true`` applies the file's ``quick`` block first.
 
     Returns
     -------
-    The complete study configuration (losses as written, see `loss_points`).
+    The complete study configuration (losses as written, see `loss_points`). It has a ``quick`` block where the file
+    has one and it is not applied.
 
     Raises
     ------
-    ConfigError : the file is missing, not YAML, or says something that is not allowed.
+    ConfigError : the file is missing, not YAML, or says something that is not allowed, be it in a ``quick`` block
+        that is not applied.
     """
-    try:
-        content = yaml.load(path.read_text(), _Loader)  # a SafeLoader
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a study file is a mapping of keys; see config/README.md")
-    config = _merge(content, overrides or {})
-    if (
-        config.get("tune", {}) is None
-    ):  # `tune: null` is a study that is not tuned, also on the command line
-        del config["tune"]
-    config.setdefault("study", path.stem)
-    schema = yaml.safe_load(SCHEMA_PATH.read_text())
-    problems = [_explain(error) for error in _Validator(schema).iter_errors(config)]
-    if not problems:
-        config = _with_defaults(config, schema)
-        problems = list(_problems(config))
+    content, given = study_file.read(path), dict(overrides or {})
+    asked, block = given.pop("quick", False), content.pop("quick", {})
+    if isinstance(asked, str):  # as Snakemake hands it on
+        asked = {"true": True, "false": False}.get(asked.lower(), asked)
+    if not isinstance(asked, bool):
+        raise ConfigError(f"{path}: quick: {written(asked)} is not allowed (allowed: true, false)")
+    if asked and not block:
+        raise ConfigError(
+            f"{path}: quick: the file has no such block (files that have one: {_with_quick()})"
+        )
+    config, problems = _checked(study_file.merged(content, given))
+    if block != {}:
+        quick, found = _quick(content, block, given)
+        problems = [
+            *([] if asked else problems),
+            *(f"quick: {line}" for line in found if asked or line not in problems),
+        ]
+        config = quick if asked else {**config, "quick": block}
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
 
 
-def typed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides as Snakemake hands them on, with the numbers that it leaves as text inside lists and mappings.
+def _quick(
+    content: Mapping[str, Any], block: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The quick form of a study, and what is wrong with it."""
+    if not isinstance(block, Mapping):
+        return {}, [f"{written(block)} is not allowed (allowed: a mapping of keys)"]
+    if "quick" in block:
+        return {}, ["has a block of the same name inside; take it out"]
+    return _checked(study_file.merged(study_file.quick_form(content, block), given))
 
-    >>> typed({"seeds": 2, "title": "1", "recipe": {"epochs": "2", "learning_rate": "1e-3"}})
-    {'seeds': 2, 'title': '1', 'recipe': {'epochs': 2, 'learning_rate': 0.001}}
-    """
 
-    def inner(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: inner(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [inner(item) for item in value]
-        return yaml.load(value, _Loader) if isinstance(value, str) else value
+def _with_quick() -> str:
+    """The shipped study files that have a quick form."""
+    paths = sorted(study_schema.SCHEMA_PATH.parent.glob("*.yaml"))
+    return ", ".join(path.name for path in paths if study_file.read(path).get("quick")) or "none"
 
-    return {
-        key: inner(value) if isinstance(value, Mapping | list) else value
-        for key, value in settings.items()
-    }
+
+def _checked(own: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A study as written, completed by the defaults, and what is wrong with it."""
+    problems = study_schema.problems(own)
+    if problems:
+        return own, problems
+    config = study_schema.with_defaults(own)
+    return config, list(_problems(config, own))
 
 
 def loss_points(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -167,14 +129,32 @@ def recipe_of(
     return recipe
 
 
+def points(
+    config: Mapping[str, Any],
+) -> Iterator[tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]]:
+    """The whole grid: each of the `loss_points`, once for each combination of what the study varies.
+
+    Yields
+    ------
+    The study of the combination (see `vary.combinations`), loss, hyper-parameters, recipe.
+    """
+    each = vary.combinations(config)
+    # A point of the losses with all its combinations, so that a loss stands together.
+    for row in zip(*(loss_points(study) for study in each), strict=True):
+        for study, point in zip(each, row, strict=True):
+            yield study, *point
+
+
 def varying(config: Mapping[str, Any]) -> dict[str, list[str]]:
-    """For each loss the keys (hyper-parameters, recipe keys) that take more than one value in this study."""
+    """For each loss what takes more than one value in this study: hyper-parameters, recipe keys, and what varies for
+    all losses, named as the columns of a report."""
     seen: dict[str, dict[str, set[str]]] = {}
     for name, hyper, recipe in loss_points(config):
         for key, value in [*hyper.items(), *((key, recipe[key]) for key in STACKED_RECIPE)]:
             seen.setdefault(name, {}).setdefault(key, set()).add(str(value))
+    shared = vary.columns(config)
     return {
-        name: [key for key, values in keys.items() if len(values) > 1]
+        name: [key for key, values in keys.items() if len(values) > 1] + shared
         for name, keys in seen.items()
     }
 
@@ -192,79 +172,13 @@ def _product(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(block, values, strict=True))
 
 
-def _merge(
-    base: Mapping[str, Any], overrides: Mapping[str, Any], whole: tuple[str, ...] = ("losses",)
-) -> dict[str, Any]:
-    """`base` with the keys of `overrides`; the grid of a study (`whole`) is replaced, not mixed with another."""
-    merged = copy.deepcopy(dict(base))
-    for key, value in overrides.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key not in whole:
-            merged[key] = _merge(merged[key], value, ())
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    if not isinstance(value, dict) or "properties" not in schema:
-        return value
-    filled = {}
-    for key, rule in schema["properties"].items():
-        if key in value or "default" in rule:
-            filled[key] = _with_defaults(copy.deepcopy(value.get(key, rule.get("default"))), rule)
-    return filled
-
-
-def _explain(error: ValidationError) -> str:
-    """One line for one schema error: key, value, allowed, nearest right spelling."""
-    where = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema["properties"])
-        unknown = sorted(set(error.instance) - set(allowed))
-        hints = []
-        for key in unknown:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
-            hints.append(
-                f"{where + '.' if where else ''}{key}: unknown key"
-                + (f", did you mean {near[0]!r}?" if near else "")
-            )
-        return f"{'; '.join(hints)} (allowed: {', '.join(allowed)})"
-    if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        return f"{where + ': ' if where else ''}missing key {', '.join(map(repr, missing))}"
-    if error.validator == "enum":
-        allowed = [str(choice) for choice in error.validator_value]
-        near = difflib.get_close_matches(str(error.instance), allowed, n=1)
-        return (
-            f"{where}: {error.instance!r} is not allowed"
-            + (f", did you mean {near[0]!r}?" if near else "")
-            + f" (allowed: {', '.join(allowed)})"
-        )
-    if error.validator == "anyOf":
-        return f"{where}: {error.instance!r} is not allowed (allowed: {' or '.join(_describe(rule) for rule in error.validator_value)})"
-    if error.validator == "type" and error.validator_value == "object":
-        items = "losses" if where == "losses" else "keys"
-        return f"{where}: {written(error.instance)} is not allowed (allowed: a mapping of {items})"
-    return f"{where}: {error.message}"
-
-
-def _describe(rule: Mapping[str, Any]) -> str:
-    if "const" in rule:
-        return repr(rule["const"])
-    bounds = f" >= {rule['minimum']}" if "minimum" in rule else ""
-    items = f" of {_describe(rule['items'])}" if "items" in rule else ""
-    return f"{'distinct ' if rule.get('uniqueItems') else ''}{rule['type']}{bounds}{items}"
-
-
-def _problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """What the schema cannot say: catalogs, combinations, duplicates."""
+def _problems(config: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema cannot say: catalogs, combinations, duplicates; `own` is the study without defaults."""
     if config["study"] in RESERVED:
         yield (
             f"study: {config['study']!r} names a folder of the results itself "
             f"(allowed: any other name than {', '.join(RESERVED)})"
         )
-    recipe = config["recipe"]
-    schema = yaml.safe_load(SCHEMA_PATH.read_text())["properties"]["recipe"]
     readable = True
     for name, blocks in config["losses"].items():
         if blocks == []:
@@ -285,12 +199,12 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                 if value == []:
                     yield f"{where}.{key}: an empty list leaves nothing to run"
                     readable = False
-            own = block.get("recipe") or {}
-            if not isinstance(own, dict):
-                yield f"{where}.recipe: {own!r} is not allowed (allowed: a mapping of recipe keys)"
+            changes = block.get("recipe") or {}
+            if not isinstance(changes, dict):
+                yield f"{where}.recipe: {changes!r} is not allowed (allowed: a mapping of recipe keys)"
                 readable = False
                 continue
-            for key, value in own.items():
+            for key, value in changes.items():
                 if value == []:
                     yield f"{where}.recipe.{key}: an empty list leaves nothing to run"
                     readable = False
@@ -310,8 +224,10 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                     )
                     readable = False
                 for item in value if isinstance(value, list) else [value]:
-                    for error in _Validator(schema["properties"][key]).iter_errors(item):
-                        yield f"{where}.recipe.{key}: {error.message}"
+                    for line in study_schema.value_problems(
+                        f"{where}.recipe.{key}", item, "recipe", key
+                    ):
+                        yield line
                         readable = False
             try:
                 for point in _product(
@@ -323,16 +239,31 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
                 readable = False
     if readable:
         yield from _duplicates(config)
-        samplers = {recipe_of(config, name)["sampler"] for name in config["losses"]}
         if "tune" in config:
             yield from tune_settings.problems(config)
-        if "balanced" in samplers and recipe["batch_size"] % recipe["images_per_class"]:
-            yield (
-                f"recipe.batch_size: {recipe['batch_size']} is not a multiple of images_per_class = {recipe['images_per_class']}, "
-                "as the balanced sampler needs"
-            )
+    found = list(vary.problems(config, own))
+    yield from found
+    # Each combination by itself; two of them may be wrong in the same words.
+    each = [config] if found else vary.combinations(config)
+    yield from dict.fromkeys(
+        line for study in each for line in _recipe_problems(study, balanced=readable)
+    )
+
+
+def _recipe_problems(config: Mapping[str, Any], balanced: bool) -> Iterator[str]:
+    """Keys of a recipe that do not go together; `balanced`: also those of its balanced batches."""
+    recipe = config["recipe"]
+    samplers = {recipe_of(config, name)["sampler"] for name in config["losses"]} if balanced else ()
+    if "balanced" in samplers and recipe["batch_size"] % recipe["images_per_class"]:
+        yield (
+            f"recipe.batch_size: {recipe['batch_size']} is not a multiple of images_per_class = {recipe['images_per_class']}, "
+            "as the balanced sampler needs"
+        )
     if recipe["warmup_epochs"] > recipe["epochs"]:
         yield f"recipe.warmup_epochs: {recipe['warmup_epochs']} is more than recipe.epochs = {recipe['epochs']}"
+    late = [epoch for epoch in recipe["snapshots"] if epoch > recipe["epochs"]]
+    if late:
+        yield f"recipe.snapshots: {late[0]} is after the last epoch, recipe.epochs = {recipe['epochs']}"
 
 
 def _takes(name: str, key: str) -> bool:

@@ -13,14 +13,21 @@ from benchmarks.data import TrainingData
 from benchmarks.experiment import content_hash
 from benchmarks.history import evaluation_arrays
 from benchmarks.leg import Leg, state_bytes
+from benchmarks.memory import peak_memory
 from benchmarks.progress import Progress, Standing
 from benchmarks.provenance import provenance
+from benchmarks.snapshots import Snapshots
 from benchmarks.stack import Stack
 from benchmarks.store import RunRecord
 
 
 def write_outcomes(
-    stack: Stack, data: TrainingData, progress: Progress, leg: Leg, rows: np.ndarray
+    stack: Stack,
+    data: TrainingData,
+    progress: Progress,
+    snapshots: Snapshots,
+    leg: Leg,
+    rows: np.ndarray,
 ) -> None:
     """Write every member's result; `rows`: positions (sorted) of the images whose embeddings are kept."""
     embeddings, extras = _embed(stack, data, rows)
@@ -28,6 +35,7 @@ def write_outcomes(
     weights = stack.class_weights()
     stack_id = content_hash(sorted({item.id for item in stack.experiments}), 12)
     images = data.steps_per_epoch * stack.recipe["batch_size"]
+    peak = peak_memory(stack.device)
     for index, experiment in enumerate(stack.experiments):
         standing, split = progress.members[index], data.splits[experiment.seed]
         epochs = standing.stopped or progress.epoch
@@ -38,6 +46,7 @@ def write_outcomes(
             "images_per_second": progress.epoch * images / standing.seconds,
             "stack": stack_id,
             "stack_size": stack.size,
+            "peak_memory": peak,
             "split": split.checksum,
             "provenance": provenance(stack.device),
         }
@@ -51,6 +60,7 @@ def write_outcomes(
                 "known_classes": split.known_classes,
                 **extras.get(index, {}),
                 **_angles(standing),
+                **snapshots.arrays(index),
             }
             weight = weights[index]
             if weight is not None:

@@ -47,9 +47,14 @@ class Progress:
     members: list[Standing]
 
     @property
+    def stopped(self) -> list[bool]:
+        """For each member whether it is given up."""
+        return [bool(member.stopped) for member in self.members]
+
+    @property
     def over(self) -> bool:
         """Whether every member is given up."""
-        return all(member.stopped for member in self.members)
+        return all(self.stopped)
 
     def record(self, stack: Stack, epoch: int, rows: list[Row], seconds: float) -> None:
         """Note down an epoch that took `seconds`; a member given up keeps its history up to there."""

@@ -31,7 +31,7 @@ class RunRecord:
     status : one of ``STATUSES``.
     reason : why it is not ``finished``; None if it is.
     history : one row an epoch.
-    facts : epochs, images, seconds, images_per_second, stack, stack_size, provenance.
+    facts : epochs, images, seconds, images_per_second, stack, stack_size, peak_memory, provenance.
     arrays : content of ``embeddings.npz``; None unless finished.
     tensors : content of ``model.safetensors``, by name; None unless finished, and for trials.
     state : content of ``state.pt``, from which training goes on; None but for trials at a rung.

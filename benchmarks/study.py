@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import config as study_config
+from benchmarks import vary
 from benchmarks.devices import gpu_memory_gib, resolve_device
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment, canonical, content_hash
@@ -17,6 +18,7 @@ from benchmarks.tuning import settings as tune_settings
 from benchmarks.tuning.searches import Tuning, plan_tuning
 from datasets import registry
 from datasets.errors import DataError
+from datasets.registry import Description
 from datasets.splits import SplitSpec, class_counts
 from losses import catalog, feasibility
 
@@ -25,7 +27,7 @@ from losses import catalog, feasibility
 CPU_STACK = 8
 
 # Smaller images leave nothing after the backbone's poolings.
-SMALLEST_IMAGE = {"conv4": 16, "lenet_plus_plus": 8}
+SMALLEST_IMAGE = {"conv4": 16, "lenet_plus_plus": 8, "lsoftmax_paper": 8}
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,18 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     ConfigError : anything in the file that cannot be run; nothing has been started or written then.
     """
     config = study_config.load(path, overrides)
+    if config.pop("quick", None):  # the form that is not asked for shall be right, too
+        quick = study_config.load(path, {**(overrides or {}), "quick": True})
+        try:
+            _check(quick, _dataset(quick)[1])
+        except (ConfigError, DataError) as error:
+            raise ConfigError(f"{path}: quick: {error}") from error
     try:
         device = resolve_device(config["device"])
-        counts, experiments, defaults = _experiments(config)
-        tuning = _tuning(config, defaults, counts[1], device)
+        options, description = _dataset(config)
+        unknown = _check(config, description)
+        experiments, defaults = _experiments(config, options, description.checksum)
+        tuning = _tuning(config, defaults, unknown, device)
     except (ConfigError, DataError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return Study(
@@ -130,61 +140,80 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         experiments=tuple(experiments),
         stacks=dict(_stacks(experiments, config["stack_size"], device)),
         evaluation=content_hash([config["evaluate"], protocols_fingerprint()]),
-        warnings=tuple(_warnings(config, counts[0])),
+        warnings=tuple(_warnings(config, description)),
         tuning=tuning,
     )
 
 
-def _warnings(config: Mapping[str, Any], known: int) -> Iterator[dict[str, Any]]:
-    """For each setting of a loss what it cannot reach with the known classes."""
-    backbone, seen = config["backbone"], set()
-    for loss, hyper, _ in study_config.loss_points(config):
-        point = canonical([loss, hyper])
-        if point in seen:
-            continue
-        seen.add(point)
+def _dataset(config: Mapping[str, Any]) -> tuple[dict[str, Any], Description]:
+    """The options of the study's data set, and what is known of it without decoding it."""
+    name = config["dataset"]["name"]
+    options = registry.resolve_options(name, config["dataset"]["options"])
+    cache = Path(config["results"]) / "cache"
+    return options, registry.describe(name, options, registry.data_root(), cache)
+
+
+def _counts(config: Mapping[str, Any], description: Description) -> tuple[int, int, int]:
+    """Numbers of known, validation and test classes."""
+    split = {key: value for key, value in config["split"].items() if key != "seed"}
+    return class_counts(SplitSpec(**split), description)
+
+
+def _check(config: Mapping[str, Any], description: Description) -> int:
+    """Whether every combination of what varies fits the data; the fewest classes unknown to validation."""
+    fewest = []
+    for each in vary.combinations(config):
+        backbone = each["backbone"]["name"]
+        smallest = SMALLEST_IMAGE.get(backbone, 1)
+        if description.image_size < smallest:
+            raise ConfigError(
+                f"backbone.name: {backbone!r} needs images of at least {smallest} pixels, "
+                f"those of {each['dataset']['name']!r} have {description.image_size}"
+            )
+        known, unknown, _ = _counts(each, description)
+        fewest.append(unknown)
+        if each["recipe"]["sampler"] != "shuffled":
+            _check_balanced(each, known)
+    return min(fewest)
+
+
+def _warnings(config: Mapping[str, Any], description: Description) -> Iterator[dict[str, Any]]:
+    """For each setting of a loss what it cannot reach with the known classes and dimensions."""
+    seen = set()
+    for each, loss, hyper, _ in study_config.points(config):
+        backbone = each["backbone"]
         found = feasibility.warnings(
             loss,
             hyper,
-            known,
+            _counts(each, description)[0],
             backbone["embedding_dim"],
             embedding_norm=backbone["embedding_norm"],
         )
         for text in found:
-            yield {"loss": loss, "hyperparameters": hyper, "warning": text}
+            warning = canonical([loss, hyper, text])
+            if warning not in seen:
+                seen.add(warning)
+                yield {"loss": loss, "hyperparameters": hyper, "warning": text}
 
 
 def _experiments(
-    config: dict[str, Any],
-) -> tuple[tuple[int, int, int], list[Experiment], dict[str, Experiment]]:
-    """Numbers of known, validation and test classes; the experiments; the default of each loss that is tuned."""
-    name = config["dataset"]["name"]
-    options = registry.resolve_options(name, config["dataset"]["options"])
-    description = registry.describe(
-        name, options, registry.data_root(), Path(config["results"]) / "cache"
-    )
-    split = {key: value for key, value in config["split"].items() if key != "seed"}
-    smallest = SMALLEST_IMAGE.get(config["backbone"]["name"], 1)
-    if description.image_size < smallest:
-        raise ConfigError(
-            f"backbone.name: {config['backbone']['name']!r} needs images of at least {smallest} pixels, "
-            f"those of {name!r} have {description.image_size}"
-        )
-    counts = class_counts(SplitSpec(**split), description)
-    if config["recipe"]["sampler"] != "shuffled":
-        _check_balanced(config, counts[0])
+    config: Mapping[str, Any], options: dict[str, Any], checksum: str
+) -> tuple[list[Experiment], dict[str, Experiment]]:
+    """The experiments, each once, and the default of each loss that is tuned."""
     seeds = config["seeds"]
     seeds = range(seeds) if isinstance(seeds, int) else seeds
 
-    def repetitions(loss: str, hyper: dict[str, Any], recipe: dict[str, Any]) -> list[Experiment]:
+    def repetitions(
+        each: Mapping[str, Any], loss: str, hyper: dict[str, Any], recipe: dict[str, Any]
+    ) -> list[Experiment]:
         return [
             Experiment.create(
-                dataset={"name": name, "options": options},
-                data_checksum=description.checksum,
-                split=config["split"],
-                backbone=config["backbone"],
+                dataset={"name": each["dataset"]["name"], "options": options},
+                data_checksum=checksum,
+                split=each["split"],
+                backbone=each["backbone"],
                 recipe=recipe,
-                augment=config["augment"],
+                augment=each["augment"],
                 loss={"name": loss, "hyperparameters": hyper},
                 seed=seed,
                 fingerprint=content_hash([engine_fingerprint(), loss_fingerprint(loss)]),
@@ -192,17 +221,17 @@ def _experiments(
             for seed in seeds
         ]
 
-    points = list(study_config.loss_points(config))
+    points = list(study_config.points(config))
     defaults = {}
     if "tune" in config:
         # What tuning starts from is trained like its winners: there is always a default to compare them with.
         for loss in config["losses"]:
             hyper = catalog.resolve(loss, tune_settings.fixed(config["tune"], loss))
-            point = loss, hyper, study_config.recipe_of(config, loss)
+            point = {**config}, loss, hyper, study_config.recipe_of(config, loss)
             defaults[loss] = repetitions(*point)[0]
             points.append(point)
     experiments = [item for point in points for item in repetitions(*point)]
-    return counts, list({item.id: item for item in experiments}.values()), defaults
+    return list({item.id: item for item in experiments}.values()), defaults
 
 
 def _tuning(

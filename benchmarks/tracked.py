@@ -131,7 +131,7 @@ def tracked_run(
     if result.get("reason"):
         notes.insert(0, f"{result['status']}: {result['reason']}")
     provenance = result.get("provenance", {})
-    facts = ("seconds", "images_per_second", "epochs", "images", "stack_size")
+    facts = ("seconds", "images_per_second", "epochs", "images", "stack_size", "peak_memory")
     in_tags = ("id", "data_checksum", "fingerprint")
     return TrackedRun(
         key=experiment["id"],

@@ -43,6 +43,8 @@ class MirrorSummary:
     removed : left the plan, or lost their result.
     waiting : in the plan, without a result yet.
     trials : the same of the trials of the study's tuning, by name; without those that are 0.
+    experiment : MLflow's id of the study's experiment.
+    runs : MLflow's run ids by experiment id, of those with a result.
     """
 
     created: int = 0
@@ -51,10 +53,12 @@ class MirrorSummary:
     removed: int = 0
     waiting: int = 0
     trials: Mapping[str, int] = field(default_factory=dict)
+    experiment: str = field(default="", compare=False)
+    runs: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
-        runs = {name: count for name, count in vars(self).items() if name != "trials" and count}
-        counts = [f"{count} runs {name}" for name, count in runs.items()]
+        names = ("created", "replaced", "unchanged", "removed", "waiting")
+        counts = [f"{count} runs {name}" for name in names if (count := getattr(self, name))]
         counts += [f"{count} trials {name}" for name, count in self.trials.items()]
         return ", ".join(counts) or "no runs"
 
@@ -118,16 +122,24 @@ class _Mirror:
         present = self._present()
         changes: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by the role of a run
         ids: dict[str, str] = {}
+        runs: dict[str, str] = {}
         for content in tqdm(contents, desc="mirroring", unit="run", mininterval=5):
             links = {} if content.parent is None else {"mlflow.parentRunId": ids[content.parent]}
             old = present.pop(content.key, [])
             ids[content.key], change = self._put(content, old, links)
-            changes[content.tags["marginbench.role"]][change] += 1
+            role = content.tags["marginbench.role"]
+            changes[role][change] += 1
+            if role == "experiment":
+                runs[content.key] = ids[content.key]
         for old in present.values():
             self._delete(old)
             changes[old[0].data.tags.get("marginbench.role", "")]["removed"] += 1
         return MirrorSummary(
-            **changes["experiment"], waiting=contents.waiting, trials=dict(changes["trial"])
+            **changes["experiment"],
+            waiting=contents.waiting,
+            trials=dict(changes["trial"]),
+            experiment=self.experiment_id,
+            runs=runs,
         )
 
     def _experiment(self, name: str) -> str:

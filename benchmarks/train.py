@@ -21,11 +21,12 @@ from benchmarks.errors import TrainingError
 from benchmarks.experiment import Experiment
 from benchmarks.history import EpochLog, Row
 from benchmarks.leg import Leg
-from benchmarks.memory import keep_freed_memory
+from benchmarks.memory import forget_peak, keep_freed_memory, peak_memory
 from benchmarks.optim import schedule
 from benchmarks.outcome import write_outcomes
 from benchmarks.progress import Progress, Standing
 from benchmarks.provenance import provenance
+from benchmarks.snapshots import Snapshots
 from benchmarks.stack import Stack
 from benchmarks.store import RunRecord
 from datasets.errors import DataError
@@ -115,6 +116,7 @@ def _train_or_halve(
             facts = {
                 **leg.trained_before(only),
                 "stack_size": 1,
+                "peak_memory": peak_memory(device),
                 "provenance": provenance(device),
             }
             leg.store.write(only, RunRecord(status, reason, [], facts), leg.name(only))
@@ -134,6 +136,7 @@ def _train_or_halve(
 def _train(
     experiments: list[Experiment], image_set: ImageSet, leg: Leg, device: torch.device
 ) -> None:
+    forget_peak(device)
     data = TrainingData(image_set, experiments, device)
     rows = data.untested_rows() if leg.trial else data.all_rows()
     _, channels, image_size, _ = image_set.images.shape
@@ -145,7 +148,9 @@ def _train(
         device=device,
     )
     saved = Checkpoints(leg.results / "checkpoints" / leg.key(experiments))
-    progress = _restore(stack, saved, leg)
+    # Trials are not looked at.
+    snapshots = Snapshots(stack, data, [] if leg.trial else stack.recipe["snapshots"])
+    progress = _restore(stack, saved, leg, snapshots)
     epochs: int = stack.recipe["epochs"]
     last = epochs if leg.until is None else leg.until
     images_per_epoch = data.steps_per_epoch * stack.recipe["batch_size"] * len(stack.experiments)
@@ -157,6 +162,8 @@ def _train(
         unit_scale=True,
         mininterval=5,
     ) as bar:
+        if progress.epoch == 0:
+            snapshots.take(0, progress.stopped)
         for epoch in range(progress.epoch + 1, last + 1):
             if progress.over:
                 break
@@ -165,24 +172,27 @@ def _train(
             progress.record(stack, epoch, logged, time.perf_counter() - start)
             if epoch in watched_epochs(epochs):
                 progress.watch(epoch, angle_histograms(stack, data))
+            snapshots.take(epoch, progress.stopped)
             saved.save(
                 {
                     "state": stack.state(),
                     "progress": progress.content(),
+                    "snapshots": snapshots.content(),
                     "members": [item.id for item in stack.experiments],
                 }
             )
             bar.set_postfix_str(progress.summary())
-    write_outcomes(stack, data, progress, leg, rows)
+    write_outcomes(stack, data, progress, snapshots, leg, rows)
     saved.remove()
 
 
-def _restore(stack: Stack, saved: Checkpoints, leg: Leg) -> Progress:
+def _restore(stack: Stack, saved: Checkpoints, leg: Leg, snapshots: Snapshots) -> Progress:
     """Where the stack stands: as in its last checkpoint, or as its members were at their rung, or at the start."""
     members = stack.experiments
     checkpoint = saved.load(stack.device)
     if checkpoint is not None and checkpoint["members"] == [item.id for item in members]:
         stack.restore(checkpoint["state"])
+        snapshots.restore(checkpoint["snapshots"])
         progress = Progress.from_content(checkpoint["progress"])
         log.info("going on after epoch %d", progress.epoch)
         return progress

@@ -154,7 +154,7 @@ def summary(content: Mapping[str, Any]) -> str:
 
 def draw_page(out: Path) -> str:
     """Make ``index.html`` of a verdict with the report's command; returns a line that says how it went."""
-    command = ["-m", "reports", "--verdict", str(out.resolve())]
+    command = ["-m", "reports", "verdict", str(out.resolve())]
     again = f"python {' '.join(command[:-1])} {out}"
     lacking = [name for name in DRAWN_WITH if importlib.util.find_spec(name) is None]
     if lacking:

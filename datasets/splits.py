@@ -33,6 +33,7 @@ SIX_FOUR = (
 )
 """Known classes of the five published divisions of ten classes into 6 known and 4 unknown (Vaze et al. 2022)."""
 
+UNUSED = -1  # the role of a known class that is left out
 MIN_CLASSES = 2  # a classifier needs two classes, and so does a verification of unknown ones
 
 
@@ -62,6 +63,9 @@ class SplitSpec:
     known_test : float or None
         Images of each known class held out for test. None: a fifth, or with ``images="given"``
         those given; it is then an error to ask for a number as well.
+    known_classes : float or None
+        Known classes that train, of those that the unknown ones leave; the others are unused,
+        neither trained on nor judged. Which classes are unknown does not depend on it. None: all.
 
     Notes
     -----
@@ -76,6 +80,7 @@ class SplitSpec:
     unknown_test: float | None = None
     known_validation: float = 0.0
     known_test: float | None = None
+    known_classes: float | None = None
 
     def __post_init__(self) -> None:
         _choice("classes", self.classes, ("random", "given", "six_four"))
@@ -87,6 +92,13 @@ class SplitSpec:
         object.__setattr__(self, "known_test", test_images)
         for key in ("unknown_validation", "unknown_test", "known_validation", "known_test"):
             _amount(key, getattr(self, key))
+        if self.known_classes is not None:
+            _amount("known_classes", self.known_classes)
+            if self.known_classes in (0, 1):
+                raise DataError(
+                    f"known_classes: {self.known_classes} must be a share below 1 or a number of "
+                    f"at least {MIN_CLASSES}, or null for all"
+                )
 
 
 @dataclass(frozen=True)
@@ -120,12 +132,13 @@ def make_split(
     """Divide `image_set` as `spec` says.
 
     `division` picks one of `SIX_FOUR` (its rest by 5). The draws of classes and of images do not
-    depend on the amounts asked for: with one seed, a larger test set contains the smaller one.
+    depend on the amounts asked for: with one seed, a larger test set contains the smaller one, and
+    more known classes contain the fewer.
 
     Raises
     ------
     DataError
-        If fewer than two known classes would be left, fewer than two unknown ones where any are
+        If fewer known classes would be left than are asked for, or than two, fewer than two unknown ones where any are
         asked for, a known class has no training image, or the data set does not give the parts
         asked for.
     """
@@ -191,14 +204,15 @@ def nominal_train_images(image_set: ImageSet, spec: SplitSpec) -> int:
 def _class_roles(
     image_set: ImageSet, spec: SplitSpec, order: np.ndarray, division: int
 ) -> np.ndarray:
-    """Role of each class, (classes,): TRAIN for known, VALIDATION and TEST for unknown."""
+    """Role of each class, (classes,): TRAIN for known, VALIDATION and TEST for unknown, or UNUSED."""
     roles = _roles_before_drawing(image_set, spec, division)
     given = _tally(roles)
-    _, validation, test = _divided(spec, given)
+    known, validation, test = _divided(spec, given)
     free = order[roles[order] == TRAIN]
     drawn_test, drawn_validation = test - given[TEST], validation - given[VALIDATION]
     roles[free[:drawn_test]] = TEST
     roles[free[drawn_test : drawn_test + drawn_validation]] = VALIDATION
+    roles[free[drawn_test + drawn_validation + known :]] = UNUSED
     return roles
 
 
@@ -228,7 +242,7 @@ def _tally(roles: np.ndarray) -> tuple[int, int, int]:
 
 
 def _divided(spec: SplitSpec, given: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Numbers of classes after drawing unknown ones from the known of `given`."""
+    """Numbers of classes after drawing unknown ones, and those that train, from the known of `given`."""
     known, validation, test = given
     more_validation = _classes(spec.unknown_validation, known)
     more_test = _classes(spec.unknown_test or 0, known)
@@ -245,7 +259,17 @@ def _divided(spec: SplitSpec, given: tuple[int, int, int]) -> tuple[int, int, in
     for key, count in (("unknown_validation", counts[1]), ("unknown_test", counts[2])):
         if 0 < count < MIN_CLASSES:
             raise DataError(f"{key}: {count} class cannot be verified; use 0 or at least 2")
-    return counts
+    return _limited(spec.known_classes, counts[0]), *counts[1:]
+
+
+def _limited(asked: float | None, known: int) -> int:
+    """How many of the `known` classes train."""
+    count = known if asked is None else _classes(asked, known)
+    if count > known:
+        raise DataError(
+            f"known_classes: {count} is more than the {known} that the split leaves known"
+        )
+    return count
 
 
 def _held_out(

@@ -33,9 +33,9 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
     """
     folders = [each.resolve() for each in folders]
     if len(set(folders)) < len(folders):
-        raise ReportError("--across: a folder is given twice; each study counts once")
+        raise ReportError("across: a folder is given twice; each study counts once")
     if len(folders) < 2:
-        raise ReportError(f"--across: {len(folders)} study; ranks need two or more")
+        raise ReportError(f"across: {len(folders)} study; ranks need two or more")
     studies = [collect(final_plan(each), runs or each.parent / "runs") for each in folders]
     if not all(study.measured(metric) for study in studies):
         lacking = [str(f) for f, s in zip(folders, studies, strict=True) if not s.measured(metric)]
@@ -67,7 +67,7 @@ def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table
     chosen = [{loss: cells[0] for loss, cells in each.items()} for each in left]
     common = [loss for loss in chosen[0] if all(loss in each for each in chosen)]
     if not common:
-        raise ReportError("--across: the studies have no loss in common")
+        raise ReportError("across: the studies have no loss in common")
     columns: list[list[Number]] = []
     runs: list[np.ndarray] = []
     for study, cells in zip(studies, chosen, strict=True):

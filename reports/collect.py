@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from reports.tuning import AROUND, DEFAULT, GRID, arm_order, arms_of, on_axes, t
 
 JOIN = " = "  # between the arms of one cell: a winner that is the default is "default = tuned 1"
 SHORT = {"margin": "m", "scale": "s", "learning_rate": "lr", "embedding_dim": "d"}
+# Columns whose name is no word for readers.
+WORDS = {"split.known_classes": "classes", "recipe.epochs": "epochs", "backbone": "net"}
 STATUSES = ("finished", "diverged", "failed", "out_of_memory", "missing")
 _RUN_COLUMNS = (
     "status",
@@ -28,6 +31,7 @@ _RUN_COLUMNS = (
     "stack",
     "stack_size",
     "images_per_second",
+    "peak_memory",
 )
 
 
@@ -78,11 +82,36 @@ class Study:
         """The losses in the order of the plan."""
         return list(self.axes)
 
-    @property
+    @cached_property
     def cells(self) -> pd.DataFrame:
-        """One row per cell: cell, loss, settings; in the order of the plan."""
+        """One row per cell: cell, loss, settings; in the order of the plan. Not to be changed."""
         columns = ["cell", "loss", *self.settings]
         return self.frame[columns].drop_duplicates("cell").reset_index(drop=True)
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        return {row["cell"]: row for row in self.cells.to_dict("records")}
+
+    def cell(self, cell: str) -> Mapping[str, Any]:
+        """Loss and settings of a cell; NaN where it has no such setting."""
+        return self._rows[cell]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """The seeds of all runs; they rise."""
+        return sorted(int(seed) for seed in self.frame["seed"].unique())
+
+    @cached_property
+    def _ids(self) -> dict[str, dict[int, str]]:
+        found: dict[str, dict[int, str]] = {}
+        columns = (self.frame[name] for name in ("cell", "seed", "id"))
+        for cell, seed, experiment in zip(*columns, strict=True):
+            found.setdefault(cell, {})[int(seed)] = experiment
+        return found
+
+    def runs_of(self, cell: str) -> Mapping[int, str]:
+        """Seed to experiment of a cell's runs."""
+        return self._ids[cell]
 
     @property
     def tuning(self) -> Mapping[str, Any] | None:
@@ -107,11 +136,19 @@ class Study:
 
     def by_seed(self, metric: str, cells: Sequence[str]) -> NDArray[np.float64]:
         """Values of a metric as (cells, seeds), NaN where a run has none; seeds rise."""
-        seeds = sorted(self.frame["seed"].unique())
+        seeds = self.seeds
+        found = np.full((len(cells), len(seeds)), np.nan)
         if metric not in self.frame:
-            return np.full((len(cells), len(seeds)), np.nan)
-        table = self.frame.pivot(index="cell", columns="seed", values=metric)
-        return table.reindex(index=list(cells), columns=seeds).to_numpy(dtype=float)
+            return found
+        if ("values", metric) not in self.cache:
+            self.cache["values", metric] = dict(
+                zip(self.frame["id"], self.frame[metric].to_numpy(dtype=float), strict=True)
+            )
+        values = self.cache["values", metric]
+        for row, cell in zip(found, cells, strict=True):
+            runs = self._ids.get(cell, {})
+            row[:] = [values[runs[seed]] if seed in runs else np.nan for seed in seeds]
+        return found
 
     def measured(self, metric: str) -> bool:
         """Whether any run has a value of this metric."""
@@ -325,7 +362,8 @@ def _typed(frame: pd.DataFrame, settings: Sequence[str], metrics: Sequence[str])
             if numeric
             else frame[name].map(value_text, na_action="ignore")
         )
-    for name in (*metrics, "seconds", "images", "epochs", "stack_size", "images_per_second"):
+    numbers = ("seconds", "images", "epochs", "stack_size", "images_per_second", "peak_memory")
+    for name in (*metrics, *numbers):
         typed[name] = frame[name].astype(float)
     for name in ("status", "reason", "stack"):
         typed[name] = frame[name].astype("str")

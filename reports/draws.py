@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reports.collect import Study
 from reports.errors import ReportError
 from reports.intervals import Draws
+from reports.npz import Npz
 
 # Whose identities a protocol's metrics depend on; of the others it is the unknown ones.
 WORLDS = {"closed_set": ("known",), "open_set_recognition": ("known", "unknown")}
@@ -39,21 +40,21 @@ Cell = list[RunDraws | None]  # of each seed, in order
 def cell_draws(study: Study, metric: str, cells: Sequence[str]) -> list[Cell]:
     """Of each cell and seed what its run stored for `metric`; None where it stored nothing.
 
-    Order and shape are those of `Study.by_seed`.
+    Order and shape are those of `Study.by_seed`. What was read is kept: tables, figures and words
+    ask for the same.
 
     Raises
     ------
     ReportError : a file is damaged.
     """
-    seeds = sorted(study.frame["seed"].unique())
-    ids = dict(
-        zip(
-            zip(study.frame["cell"], study.frame["seed"], strict=True),
-            study.frame["id"],
-            strict=True,
-        )
-    )
-    return [[_read(study, ids.get((cell, seed)), metric) for seed in seeds] for cell in cells]
+    found = []
+    for cell in cells:
+        key = ("draws", metric, cell)
+        if key not in study.cache:
+            runs = study.runs_of(cell)
+            study.cache[key] = [_read(study, runs.get(seed), metric) for seed in study.seeds]
+        found.append(study.cache[key])
+    return found
 
 
 def joined(runs: Sequence[RunDraws | None]) -> tuple[Draws | None, bool]:
@@ -76,7 +77,11 @@ def joined(runs: Sequence[RunDraws | None]) -> tuple[Draws | None, bool]:
 def same_identities(first: RunDraws, second: RunDraws) -> bool:
     """Whether replicate r is the same draw of identities in both."""
     return (
-        all(map(np.array_equal, first.identities, second.identities))
+        len(first.identities) == len(second.identities)
+        and all(
+            one is two or np.array_equal(one, two)
+            for one, two in zip(first.identities, second.identities, strict=True)
+        )
         and first.replicates.shape == second.replicates.shape
         and first.left_out.shape == second.left_out.shape
     )
@@ -86,20 +91,27 @@ def _read(study: Study, experiment: str | None, metric: str) -> RunDraws | None:
     if experiment is None:
         return None
     path = study.runs / experiment / "evaluations" / study.plan["evaluation"] / "replicates.npz"
-    if not path.exists():
-        return None
-    worlds = WORLDS.get(metric.split("/")[0], ("unknown",))
+    key = ("stored", experiment)
     names = (f"replicates/{metric}", f"left_out/{metric}")
-    needed = (*names, *(f"identities/{world}" for world in worlds))
-    known = study.cache.setdefault(("stored", experiment), set())
-    if known and not known.issuperset(needed):
-        return None
+    worlds = [f"identities/{world}" for world in WORLDS.get(metric.split("/")[0], ("unknown",))]
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            known.update(stored.files)
-            if not known.issuperset(needed):
-                return None
-            identities = tuple(stored[f"identities/{world}"] for world in worlds)
-            return RunDraws(identities, *(stored[name] for name in names))
+        if key not in study.cache:
+            study.cache[key] = Npz(path) if path.exists() else None
+        stored = study.cache[key]
+        if stored is None or not all(name in stored for name in (*names, *worlds)):
+            return None
+        replicates, left_out = stored.read(*names)
+        identities = tuple(_identities(study, experiment, stored, world) for world in worlds)
+        return RunDraws(identities, replicates, left_out)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ReportError(f"{path}: cannot be read ({error}); judge the study again") from error
+
+
+def _identities(study: Study, experiment: str, stored: Npz, world: str) -> NDArray[np.int64]:
+    """The classes that a run judged; of equal ones always the same array."""
+    key = ("identities", experiment, world)
+    if key not in study.cache:
+        (array,) = stored.read(world)
+        study.cache[key] = study.cache.setdefault(("identities", array.tobytes()), array)
+    found: NDArray[np.int64] = study.cache[key]
+    return found

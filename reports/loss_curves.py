@@ -101,7 +101,27 @@ def target_curves(name: str) -> list[Curve]:
 
 def default_target(name: str) -> Curve | None:
     """The target logit at the defaults, of an average sample; None where there is none."""
-    return _curve(catalog.row(name).title, DEGREES, _target(name, {}))
+    return target_at(name, {})
+
+
+def target_at(name: str, hyper: Hyper) -> Curve | None:
+    """The target logit at one setting, of an average sample and at the end of what the loss anneals.
+
+    Parameters
+    ----------
+    name : of a loss; of a sum its first part with a target logit counts.
+    hyper : its hyper-parameters; the defaults for those left out.
+
+    Returns
+    -------
+    The curve, labelled with the loss's title; None where there is none.
+    """
+    row = catalog.row(name)
+    for part in row.parts:
+        own = {k.removeprefix(f"{part}."): v for k, v in hyper.items() if k.startswith(f"{part}.")}
+        if part in catalog.CATALOG and (curve := target_at(part, own)) is not None:
+            return Curve(row.title, curve.x, curve.value, curve.slope)
+    return _curve(row.title, DEGREES, _target(name, hyper))
 
 
 def _of_samples(name: str) -> list[Curve]:

@@ -26,7 +26,12 @@ class Metric:
     @property
     def axis(self) -> str:
         """Axis label with the unit."""
-        return f"{self.title} (%)" if self.percent else self.title
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def unit(self) -> str:
+        """``"%"`` of a fraction shown in per cent, ``"°"`` of an angle, else nothing."""
+        return "%" if self.percent else "°" if self.name in _DEGREES else ""
 
     @property
     def protocol(self) -> str:
@@ -135,7 +140,24 @@ _ROWS: tuple[tuple[str, str, str, bool | None, bool], ...] = (
     ("retrieval/r_precision", "Open-set R-precision", "R-precision", True, True),
     ("retrieval/map", "Open-set mean average precision", "mAP", True, True),
     ("retrieval/minp", "Open-set mean inverse negative penalty", "mINP", True, True),
+    # Geometry has no direction: a small angle within classes is good only beside a large one
+    # between them.
+    ("geometry/w_ec", "Class weight to its class's mean, W-EC", "W-EC", None, False),
+    ("geometry/w_inter", "Class weight to the nearest other, W-Inter", "W-Inter", None, False),
+    ("geometry/intra", "Unknown images to their class's mean, Intra", "Intra", None, False),
+    ("geometry/inter", "Mean of an unknown class to the nearest other, Inter", "Inter", None, False),
+    ("geometry/angular_fisher_score", "Angular Fisher score, AFS", "AFS", None, False),
+    ("geometry/train_intra", "Training images to their class's mean", "Train Intra", None, False),
+    ("geometry/train_inter", "Mean of a known class to the nearest other", "Train Inter", None, False),
+    ("geometry/norm_mean", "Mean length of embeddings", "Mean norm", None, False),
+    ("geometry/norm_sd", "SD of the length of embeddings", "Norm SD", None, False),
+    ("geometry/norm_q(\\d+)", "Quantile 0.{0} of the length of embeddings", "Norm q{0}", None, False),
+    ("geometry/effective_rank", "Effective rank of embeddings", "Effective rank", None, False),
+    ("geometry/spectral_decay", "Spectral decay", "Spectral decay", None, False),
+    ("geometry/alignment", "Alignment", "Alignment", None, False),
+    ("geometry/uniformity", "Uniformity", "Uniformity", None, False),
 )
+_DEGREES = {f"geometry/{name}" for name in ("w_ec", "w_inter", "intra", "inter", "train_intra", "train_inter")}
 _PATTERNS = [
     re.compile(row[0].replace("RATE", r"[0-9.]+(?:e[+-]?[0-9]+)?").replace("SCORE", "[a-z_]+"))
     for row in _ROWS

@@ -45,16 +45,23 @@ def patterns(units: int, generator: np.random.Generator) -> NDArray[np.float32]:
 
 def p_value(differences: Floats, flipped: NDArray[np.float32]) -> float:
     """The p-value of differences (n,) under these `patterns` (P, n); see `paired_permutation`."""
-    if len(differences) == 0:
-        return float("nan")
-    observed = float(differences.sum())
+    return float(p_values(differences[None], flipped)[0])
+
+
+def p_values(differences: Floats, flipped: NDArray[np.float32]) -> Floats:
+    """The p-values (K,) of K losses' differences (K, n) under the same `patterns` (P, n)."""
+    comparisons, units = differences.shape
+    if units == 0:
+        return np.full(comparisons, np.nan)
+    observed = differences.sum(axis=1)
     # Flipping a set of units takes twice their sum away.
-    sums = observed - 2 * (flipped @ differences)
+    sums = observed[:, None] - 2 * (differences @ flipped.T)  # (K, P)
     # Equal patterns must tie whatever the order of their additions.
-    slack = 1e-12 * float(np.abs(differences).sum())
-    count = int((np.abs(sums) >= abs(observed) - slack).sum())
-    exact = len(differences) <= EXACT
-    return count / len(flipped) if exact else (1 + count) / (1 + len(flipped))
+    slack = 1e-12 * np.abs(differences).sum(axis=1)
+    counts = (np.abs(sums) >= (np.abs(observed) - slack)[:, None]).sum(axis=1)
+    exact = units <= EXACT
+    found: Floats = counts / len(flipped) if exact else (1 + counts) / (1 + len(flipped))
+    return found
 
 
 def pseudo_values(value: float, left_out: Floats) -> Floats:

@@ -97,6 +97,35 @@ def critical_difference(losses: int, sets: int, level: float = LEVEL) -> float:
     return float(q * np.sqrt(losses * (losses + 1) / (6 * sets)))
 
 
+def cliques(ranks: ArrayLike, difference: float) -> list[tuple[float, float]]:
+    """The bars of a critical-difference diagram (Demšar 2006, figure 1).
+
+    Parameters
+    ----------
+    ranks : (K,) mean ranks in any order.
+    difference : the critical difference.
+
+    Returns
+    -------
+    Least and greatest rank of every largest group of two or more neighbours that lie less than the
+    critical difference apart, from left to right.
+
+    Examples
+    --------
+    >>> cliques([3.5, 1.0, 2.0, 2.5], 1.6)
+    [(1.0, 2.5), (2.0, 3.5)]
+    """
+    ordered = np.sort(np.asarray(ranks, dtype=float))
+    found: list[tuple[float, float]] = []
+    reached = 0  # places already inside the last bar
+    for first, rank in enumerate(ordered):
+        end = int(np.searchsorted(ordered, rank + difference, side="left"))
+        if end - first > 1 and end > reached:
+            found.append((float(rank), float(ordered[end - 1])))
+            reached = end
+    return found
+
+
 def iqm(values: ArrayLike) -> float:
     """Interquartile mean: the mean of the middle half (Agarwal et al. 2021); NaN of no values.
 

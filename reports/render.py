@@ -1,4 +1,4 @@
-"""One table to CSV (raw numbers), Markdown and LaTeX."""
+"""One table to CSV (raw numbers) and Markdown; LaTeX is `reports.latex`'s."""
 
 from __future__ import annotations
 
@@ -8,46 +8,9 @@ import math
 import re
 from pathlib import Path
 
+from reports.latex import to_latex
 from reports.summary import Number, Probability
 from reports.table import Entry, Table
-
-# Backslash first: it would escape the others' escapes.
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "–": "--",
-    "—": "---",
-    "…": r"\ldots{}",
-    "°": r"$^\circ$",
-    "ρ": r"$\rho$",
-    "θ": r"$\theta$",
-    "λ": r"$\lambda$",
-    "α": r"$\alpha$",
-    "π": r"$\pi$",
-    "·": r"$\cdot$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "²": r"$^2$",
-    "’": "'",
-}
-_TEX_PATTERN = re.compile("|".join(map(re.escape, _TEX)))
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
@@ -104,46 +67,6 @@ def to_markdown(table: Table) -> str:
     return "\n".join([*lines, ""])
 
 
-def to_latex(table: Table) -> str:
-    """A ``table`` environment; the document needs ``\\usepackage{booktabs,graphicx}``. Wide tables
-    shrink to the line.
-    """
-    layout = "".join("r" if column.numeric else "l" for column in table.columns)
-    notes = "".join(f" {tex(note)}." for note in table.notes)
-    body = [" & ".join(_latex_entry(entry) for entry in row) + r" \\" for row in table.rows]
-    if not body:
-        body = [rf"\multicolumn{{{len(table.columns)}}}{{l}}{{None.}} \\"]
-    lines = [
-        "% needs: booktabs, graphicx",
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{tex(table.title)}. {tex(table.caption)}{notes}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{layout}}}",
-        r"\toprule",
-        " & ".join(tex(column.header) for column in table.columns) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\end{table}",
-    ]
-    return "\n".join([*lines, ""])
-
-
-def tex(text: str) -> str:
-    """Text for LaTeX: special characters escaped, signs as mathematics; a sign that LaTeX may not
-    have becomes "?".
-
-    >>> tex("50 % of a_b")
-    '50 \\\\% of a\\\\_b'
-    """
-    escaped = _TEX_PATTERN.sub(lambda found: _TEX[found[0]], text)
-    # Letters with accents (Latin-1, Latin Extended-A) are in every LaTeX since 2018.
-    return re.sub(r"[^\x20-\x7e\n\u00c0-\u017f]", "?", escaped)
-
-
 def plain(entry: Entry) -> str:
     """An entry as shown, without marks."""
     if isinstance(entry, Number):
@@ -179,17 +102,6 @@ def _markdown_entry(entry: Entry) -> str:
     if isinstance(entry, Number):
         return (f"**{text}**" if entry.best else text) + entry.symbol
     return text
-
-
-def _latex_entry(entry: Entry) -> str:
-    if not isinstance(entry, Number):
-        return tex(plain(entry))
-    mean, half = entry.parts
-    text = f"{tex(mean)} $\\pm$ {half}" if half else tex(mean)
-    mark = tex(entry.symbol)
-    return (
-        rf"\textbf{{{tex(mean)}}}" + (f" $\\pm$ {half}" if half else "") if entry.best else text
-    ) + mark
 
 
 def _md(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from reports.tuning import GRID, on_axes
 
+# Columns of a frame that are no settings: the epochs that a run was trained, for one.
+_OTHERS = {"cell", "epochs", "id", "loss", "metric", "reason", "seed", "stack", "status"}
 _SECTIONS = ("recipe", "backbone", "augment", "split", "dataset")
 
 
@@ -20,7 +22,7 @@ def varying(
     varies in it, apart from what tuning alone asked for (`reasons`: arms by experiment).
     """
     hyper = [dict(item["loss"]["hyperparameters"]) for item in experiments]
-    taken = {key for own in hyper for key in own}
+    taken = _OTHERS | {key for own in hyper for key in own}
     rest = [dict(_flatten(item, taken)) for item in experiments]
     shared = {
         key
@@ -40,10 +42,17 @@ def varying(
         ]
         names = list(dict.fromkeys(key for own in mine for key in own))
         varying = [key for key in names if len({_key(own.get(key)) for own in mine}) > 1]
-        axes[loss] = varying + [
-            key for key in planned.get(loss, []) if key in names and key not in varying
-        ]
+        varying += [key for key in planned.get(loss, []) if key in names and key not in varying]
+        axes[loss] = [key for key in varying if not _follows(key, mine)]
     return settings, axes
+
+
+def _follows(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a key of the backbone says nothing beside its name: each backbone has its own value of it."""
+    if key not in ("embedding_dim", "embedding_norm", "activation"):
+        return False
+    pairs = {(_key(own.get("backbone")), _key(own.get(key))) for own in settings}
+    return 1 < len(pairs) == len({name for name, _ in pairs})
 
 
 def _flatten(experiment: Mapping[str, Any], taken: set[str]) -> Iterator[tuple[str, Any]]:

@@ -78,6 +78,45 @@ def spearman(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> Corre
     return Correlation(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), len(pairs))
 
 
+def ellipse(
+    first: ArrayLike, second: ArrayLike, points: int = 64, level: float = LEVEL
+) -> NDArray[np.float64]:
+    """The outline of an ellipse around the means of two paired quantities.
+
+    Its shadow on either axis is that quantity's own Student-t interval; its tilt shows how the two
+    vary together (Friendly, Monette and Fox 2013, "Elliptical insights", §2). Both means together it
+    covers less often: `joint_coverage`.
+
+    Parameters
+    ----------
+    first, second : (n,) paired values; a pair with a NaN is left out.
+
+    Returns
+    -------
+    (points, 2) closed outline; (0, 2) for fewer than three pairs.
+    """
+    pairs = np.column_stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)])
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    if len(pairs) < 3:
+        return np.empty((0, 2))
+    variances, axes = np.linalg.eigh(np.cov(pairs.T) / len(pairs))
+    turn = np.linspace(0, 2 * np.pi, points)
+    radii = t_quantile(len(pairs) - 1, level) * np.sqrt(np.maximum(variances, 0))
+    circle = np.column_stack([np.cos(turn), np.sin(turn)])  # (points, 2)
+    outline: NDArray[np.float64] = pairs.mean(axis=0) + (circle * radii) @ axes.T
+    return outline
+
+
+def joint_coverage(n: int, level: float = LEVEL) -> float:
+    """How often the ellipse of n >= 3 normal pairs covers both true means at once (Hotelling 1931).
+
+    >>> round(joint_coverage(5), 2)
+    0.8
+    """
+    t2 = t_quantile(n - 1, level) ** 2
+    return float(special.fdtr(2, n - 2, t2 * (n - 2) / (2 * (n - 1))))
+
+
 def average_curve(
     curves: list[tuple[NDArray[np.float64], NDArray[np.float64]]], grid: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

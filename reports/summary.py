@@ -13,7 +13,7 @@ import numpy as np
 
 from losses import catalog
 from reports import metrics
-from reports.collect import SHORT, Study, value_text
+from reports.collect import SHORT, WORDS, Study, value_text
 from reports.comparison import Comparison, Mark, compare_with_best
 from reports.draws import cell_draws, joined
 from reports.intervals import Covers, Interval, interval
@@ -101,22 +101,21 @@ def compare(study: Study, metric: str, cells: Sequence[str]) -> Comparison:
 
 def cell_intervals(study: Study, metric: str, cells: Sequence[str]) -> list[Interval]:
     """The mean of each cell with its interval over all the draws that its runs know of."""
+    missing = [cell for cell in cells if ("interval", metric, cell) not in study.cache]
     row = metrics.metric(metric)
-    found = []
-    values = study.by_seed(metric, cells)
-    for own, stored in zip(values, cell_draws(study, metric, cells), strict=True):
+    values = study.by_seed(metric, missing)
+    stored = cell_draws(study, metric, missing)
+    for cell, own, runs in zip(missing, values, stored, strict=True):
         known = np.flatnonzero(~np.isnan(own))
-        draws, drew_own = joined([stored[seed] for seed in known])
-        found.append(
-            interval(
-                own[known],
-                draws,
-                own_identities=drew_own,
-                rate=row.percent,
-                few_accepts=row.few_accepts,
-            )
+        draws, drew_own = joined([runs[seed] for seed in known])
+        study.cache["interval", metric, cell] = interval(
+            own[known],
+            draws,
+            own_identities=drew_own,
+            rate=row.percent,
+            few_accepts=row.few_accepts,
         )
-    return found
+    return [study.cache["interval", metric, cell] for cell in cells]
 
 
 def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
@@ -130,7 +129,6 @@ def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
     intervals = cell_intervals(study, metric, cells)
     digits = column_digits(intervals, row.percent)
     refused = set(study.notes.loc[study.notes["metric"] == metric, "id"])
-    owners = study.frame.groupby("cell")["id"].agg(set)
     return [
         number(
             each,
@@ -138,7 +136,7 @@ def summarise(study: Study, metric: str, cells: Sequence[str]) -> list[Number]:
             mark=comparison.marks[index] if comparison is not None and contested else "no value",
             percent=row.percent,
             digits=digits,
-            refused=bool(refused & owners[cell]),
+            refused=not refused.isdisjoint(study.runs_of(cell).values()),
         )
         for index, (cell, each) in enumerate(zip(cells, intervals, strict=True))
     ]
@@ -216,7 +214,7 @@ def setting_text(study: Study, cell: str) -> str:
 
     Margin, scale and all that varies in the cell's loss; empty for a loss without settings.
     """
-    row = study.cells.set_index("cell").loc[cell]
+    row = study.cell(cell)
     if cell in study.arms.values():
         return cell.removeprefix(f"{row['loss']} ")
     wanted: list[str] = [key for key in ("margin", "scale") if key in study.settings]
@@ -229,7 +227,7 @@ def setting_text(study: Study, cell: str) -> str:
 
 def full_setting(study: Study, cell: str) -> str:
     """The setting with its numbers also where tuning chose it: ``"tuned 1: m=0.41 s=31.2 lr=0.05"``."""
-    row = study.cells.set_index("cell").loc[cell]
+    row = study.cell(cell)
     short = setting_text(study, cell)
     around = short.startswith(f"{AROUND} ")
     if study.tuning is None or not (around or cell in study.arms.values()):
@@ -259,7 +257,9 @@ def _shown(
     text: Callable[[Any], str],
 ) -> str:
     known = [(key, row[key]) for key in wanted if row[key] == row[key] and row[key] is not None]
-    return " ".join(f"{short.get(key, key)}={text(value)}" for key, value in known)
+    return " ".join(
+        f"{short.get(key) or WORDS.get(key, key)}={text(value)}" for key, value in known
+    )
 
 
 def column_digits(found: Sequence[Interval], percent: bool) -> int:

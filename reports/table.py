@@ -42,5 +42,4 @@ class Table:
 
 def cell_name(study: Study, cell: str) -> str:
     """A cell in one column: loss and settings."""
-    loss = str(study.cells.set_index("cell").loc[cell, "loss"])
-    return f"{loss_title(loss)} {setting_text(study, cell)}".strip()
+    return f"{loss_title(study.cell(cell)['loss'])} {setting_text(study, cell)}".strip()

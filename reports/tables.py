@@ -8,6 +8,8 @@ from reports import metrics
 from reports.collect import STATUSES, Study
 from reports.comparison import MIN_SEEDS
 from reports.details import all_metrics, paired, refusals, uncertainty
+from reports.geometry_table import geometry_tables
+from reports.published_tables import published_tables
 from reports.selection import Selection
 from reports.summary import Number, full_setting, loss_title, summarise
 from reports.table import COVERS, Column, Entry, Table
@@ -39,6 +41,7 @@ def all_tables(study: Study, selection: Selection) -> list[Table]:
             "best of them."
         )
         tables.insert(2, _results(study, cells, "ablation", "All settings", caption))
+    tables += geometry_tables(study, selection) + published_tables(study, selection)
     return tables + tuning_tables(study, selection)
 
 
@@ -151,6 +154,7 @@ def _cost(study: Study) -> Table:
         if len(mine) == 0:
             continue
         images, seconds = float(mine["images"].sum()), float(mine["seconds"].sum())
+        peaks = mine["peak_memory"].dropna()
         rows.append(
             [
                 "All" if loss is None else loss_title(loss),
@@ -159,6 +163,7 @@ def _cost(study: Study) -> Table:
                 round(seconds, 1),
                 round(images / seconds, 1) if seconds > 0 else "–",
                 round(float(mine["stack_size"].median()), 1),
+                "–" if peaks.empty else round(float(peaks.median()) / 2**20),
             ]
         )
     columns = [
@@ -168,10 +173,18 @@ def _cost(study: Study) -> Table:
         Column("seconds", "Time (s)", "training time; of a stack each member has its share", True),
         Column("images_per_second", "Images/s", numeric=True),
         Column("stack_size", "Models per stack", "median", True),
+        Column(
+            "peak_memory",
+            "Peak memory (MiB)",
+            "of the process that trained the whole stack; median over the runs",
+            True,
+        ),
     ]
     caption = (
         "Training cost. Models trained together as one stack share its wall-clock time evenly; "
         "images are counted once per "
-        "model that saw them."
+        "model that saw them. Peak memory is that of the process that trained a whole stack, all "
+        "its models, the data and the libraries included (on a GPU of the tensors there); a loss "
+        "has the median over its runs."
     ) + (" What the trials cost stands under tuning." if study.tuning is not None else "")
     return Table("cost", "Cost", caption, columns, rows)

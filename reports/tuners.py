@@ -31,7 +31,7 @@ def write_tuners(folders: Sequence[Path], runs: Path | None, out: Path) -> list[
     ReportError : a plan or run that cannot be read, a study that is not tuned, studies that do not match.
     """
     if len(folders) < 2:
-        raise ReportError(f"--tuners: {len(folders)} study; a comparison needs two or more")
+        raise ReportError(f"tuners: {len(folders)} study; a comparison needs two or more")
     studies = [collect(final_plan(each), runs or each.parent / "runs") for each in folders]
     return write_table(tuners([each.name for each in folders], studies), out)
 
@@ -46,10 +46,10 @@ def tuners(names: Sequence[str], studies: Sequence[Study]) -> Table:
     first = blocks[0]
     for name, block in zip(names, blocks, strict=True):
         if block.keys() != first.keys():
-            raise ReportError(f"--tuners: {name} has other losses or searches than {names[0]}")
+            raise ReportError(f"tuners: {name} has other losses or searches than {names[0]}")
     goals = [objectives(tuning_of(study.plan) or {})[0] for study in studies]
     if len(set(goals)) > 1:
-        raise ReportError("--tuners: the studies aim at different objectives")
+        raise ReportError("tuners: the studies aim at different objectives")
     goal = goals[0]
     metric = metrics.metric(goal.metric)
     unit = 100 if metric.percent else 1
@@ -109,7 +109,7 @@ def _searches(
     """(loss, search) to trials, images, seconds, the winner's value, and the mean of its fresh runs."""
     tuning = tuning_of(study.plan)
     if tuning is None:
-        raise ReportError(f"--tuners: {name} is not tuned")
+        raise ReportError(f"tuners: {name} is not tuned")
     goal = tuning["objectives"][0]["metric"]
     fresh = {
         arm["search"]: study.frame.set_index("id").loc[arm["experiments"], goal].mean()
@@ -119,7 +119,7 @@ def _searches(
     found = {}
     for search in tuning["searches"]:
         if search["winner"] is None:
-            raise ReportError(f"--tuners: search {search['id']} of {name} found nothing")
+            raise ReportError(f"tuners: search {search['id']} of {name} found nothing")
         trials = search["trials"]
         found[search["loss"], search["study"]] = (
             len(trials),

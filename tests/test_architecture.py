@@ -20,7 +20,7 @@ ALLOWED = {
     "losses": {"torch"},
     "datasets": {"torch", "torchvision", "numpy", "PIL"},
     "benchmarks": {"losses", "datasets", "torch", "numpy", "yaml", "jsonschema", "safetensors", "tqdm"},
-    "reports": {"losses", "torch", "numpy", "pandas", "scipy", "matplotlib", "jinja2", "pyarrow"},
+    "reports": {"losses", "torch", "numpy", "pandas", "scipy", "matplotlib", "jinja2", "pyarrow", "PIL", "safetensors"},
 }  # fmt: skip
 # What one module alone may import on top.
 ALONE = {

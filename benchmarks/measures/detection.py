@@ -199,26 +199,27 @@ def accepted(
     Two (R, F) float64: hits and negatives; both 0 where no observed score reaches the target, NaN where no negative
     has weight.
     """
-    falling = _falling(negatives)
-    sizes = np.bincount(falling.units, minlength=negative_weights.shape[1])
+    ordered = falling(negatives)
+    sizes = np.bincount(ordered.units, minlength=negative_weights.shape[1])
     total = negative_weights @ sizes
-    first = _first_excess(falling.units, negative_weights, _allowed(total, targets))
+    first = _first_excess(ordered.units, negative_weights, allowed_alarms(total, targets))
     # All scores above that of the first negative too many are accepted, so that ties move together.
-    bound = np.append(falling.scores, -np.inf)[first]
+    bound = np.append(ordered.scores, -np.inf)[first]
     found = []
-    for group, weights in ((_falling(hits), hit_weights), (falling, negative_weights)):
+    for group, weights in ((falling(hits), hit_weights), (ordered, negative_weights)):
         above = np.searchsorted(-group.scores, -bound, side="left")
         found.append(_prefix_weight(group.units, above, weights))
         found[-1][total == 0] = np.nan
     return found[0], found[1]
 
 
-def _falling(group: UnitScores) -> UnitScores:
+def falling(group: UnitScores) -> UnitScores:
+    """The same images, the highest score first."""
     order = np.argsort(-group.scores, kind="stable")
     return UnitScores(group.scores[order], group.units[order])
 
 
-def _allowed(total: np.ndarray, targets: Sequence[float]) -> np.ndarray:
+def allowed_alarms(total: np.ndarray, targets: Sequence[float] | np.ndarray) -> np.ndarray:
     """Largest count k with k / total <= target: (R, F)."""
     whole, rates = np.maximum(total, 1)[:, None], np.asarray(targets)
     count = np.floor(whole * rates)  # may be off by one through rounding

@@ -89,6 +89,7 @@ class Resampled:
     weights : (R, U) int, how often each resample has each unit.
     genuine, impostor : (L,) int, pairs at each level, rising.
     fars : false accept rates at which the TAR is wanted.
+    curve_fars : more of them, that the thresholds are not crowded around.
     """
 
     def __init__(
@@ -98,10 +99,11 @@ class Resampled:
         genuine: np.ndarray,
         impostor: np.ndarray,
         fars: Sequence[float],
+        curve_fars: Sequence[float] = (),
     ) -> None:
         import torch
 
-        self._blocks, self._fars = blocks, fars
+        self._blocks, self._fars = blocks, (*fars, *curve_fars)
         thresholds = thresholds_for(genuine, impostor, fars, weights.shape[1])
         self._count = len(thresholds)
         # A level's bin is the first threshold that accepts it.
@@ -174,7 +176,7 @@ class Resampled:
         self._impostor += total
 
     def statistics(self, curve: Roc) -> tuple[np.ndarray, np.ndarray]:
-        """AUC, EER, least detection cost and the TAR at each FAR.
+        """AUC, EER, least detection cost and the TAR at each FAR, those of the curve last.
 
         Parameters
         ----------

@@ -42,9 +42,9 @@ class Verified:
     curve : the ROC: exact at the operating points and around, elsewhere by level (1.5e-5 wide for
         cosines).
     auc_error : how far its AUC can be from that of all exact scores, at most.
-    replicates : (R, 3 + F), AUC, EER, least detection cost and the TAR at each FAR under the
-        resampled identities; None where nothing was drawn.
-    left_out : (U, 3 + F), the same without each unit; None likewise.
+    replicates : (R, 3 + F + G), AUC, EER, least detection cost and the TAR at each FAR, then at
+        each FAR of the curve, under the resampled identities; None where nothing was drawn.
+    left_out : (U, 3 + F + G), the same without each unit; None likewise.
     """
 
     curve: Roc
@@ -68,6 +68,7 @@ def verify_pairs(
     *,
     score: str = "cosine",
     drawn: Resamples | None = None,
+    curve_fars: Sequence[float] = (),
     device: str = "cpu",
 ) -> Verified:
     """The ROC over all unordered pairs of different images, exact where numbers are read from it.
@@ -83,6 +84,7 @@ def verify_pairs(
         detection cost.
     score : "cosine", or "euclidean": the negative distance of the embeddings as they are.
     drawn : the resampled identities of these labels.
+    curve_fars : G more rates at which the TAR is wanted under the resamples.
     device : where the products are computed, as torch names it.
 
     Raises
@@ -106,7 +108,7 @@ def verify_pairs(
     ladder = Ladder(blocks, genuine, impostor, fars, max(KEPT_SCORES, sum(pairs) // 1000))
     resampled = None
     if drawn is not None:
-        resampled = Resampled(blocks, drawn.counts, genuine, impostor, fars)
+        resampled = Resampled(blocks, drawn.counts, genuine, impostor, fars, curve_fars)
     open_levels = torch.from_numpy(ladder.open_levels).to(blocks.device)
     first = True
     while ladder.pending:

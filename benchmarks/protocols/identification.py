@@ -10,8 +10,9 @@ from benchmarks.measures.detection import (
     MIN_EXPECTED_ALARMS,
     Detections,
     UnitScores,
-    accepted,
 )
+from benchmarks.measures.detection_grid import accepted_along
+from benchmarks.measures.rate_grid import rate_grid
 from benchmarks.measures.resampling import resample
 from benchmarks.measures.search import Searches, dir_curve, match_rates, point_at
 from benchmarks.protocols.galleries import draw_gallery, search_gallery
@@ -21,6 +22,7 @@ from benchmarks.protocols.verification import far_text
 RANKS = (1, 5, 10)
 RANK_NAMES = tuple(f"identification/rank_{rank}" for rank in RANKS)
 CURVE_RANKS, CURVE_RATES = 100, 100
+GRID_RANKS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)  # at which the CMC is resampled
 
 
 def identification(judged: Judged, side: str, settings: Settings) -> Outcome:
@@ -34,7 +36,9 @@ def identification(judged: Judged, side: str, settings: Settings) -> Outcome:
     drawn, and the threshold is chosen anew. The value is the mean over the draws that define it.
 
     Curves: ``rank``, ``cmc`` (ranks up to 100) and ``fpir``, ``tpir`` (100 FPIRs, evenly spaced in log), means over the
-    draws.
+    draws. With resamples also at the ranks ``replicate_rank`` (K,) and the FPIRs ``replicate_fpir`` (F,) of
+    ``rate_grid``: ``grid_cmc`` and ``grid_tpir`` as the test is, ``replicate_cmc`` (R, K) and ``replicate_tpir``
+    (R, F) under the resamples, ``left_out_cmc`` (U, K) and ``left_out_tpir`` (U, F) without each identity.
     """
     rows = judged.rows(f"unknown_{side}")
     embeddings, labels = judged.embeddings[rows], judged.labels[rows]
@@ -80,26 +84,61 @@ def identification(judged: Judged, side: str, settings: Settings) -> Outcome:
     if settings.resamples:
         drawn = resample(labels, settings.resamples)
         units = [drawn.units[gallery.probes] for gallery in galleries]
-        alone = 1 - np.eye(drawn.counts.shape[1], dtype=np.int64)
-        outcome.replicates.update(_weighted(found, units, drawn.counts, fpirs))
-        outcome.left_out.update(_weighted(found, units, alone, fpirs))
+        ranks = [rank for rank in GRID_RANKS if rank <= min(len(e) for e in enrolled)]
+        _uncertainty(outcome, found, units, drawn.counts, fpirs, ranks)
     return outcome
+
+
+def _uncertainty(
+    outcome: Outcome,
+    found: Sequence[Searches],
+    units: Sequence[np.ndarray],
+    counts: np.ndarray,
+    fpirs: Sequence[float],
+    grid_ranks: Sequence[int],
+) -> None:
+    """Record the metrics and the curves under the resamples ``counts`` (R, U) and without each identity."""
+    grid_fpirs = rate_grid(min(int((~each.mated).sum()) for each in found))
+    ranks, rates = [*RANKS, *grid_ranks], [*fpirs, *grid_fpirs.tolist()]
+    names = [*RANK_NAMES, *(_rate_names(fpir)[0] for fpir in fpirs)]
+    every = counts.shape[1]
+    curves: dict[str, np.ndarray] = {
+        "replicate_rank": np.array(grid_ranks),
+        "replicate_fpir": grid_fpirs,
+    }
+    for kind, weights, store in (
+        ("grid", np.ones((1, every), dtype=np.int64), None),
+        ("replicate", counts, outcome.replicates),
+        ("left_out", 1 - np.eye(every, dtype=np.int64), outcome.left_out),
+    ):
+        values = _weighted(found, units, weights, ranks, rates)
+        of_ranks, of_rates = values[:, : len(ranks)], values[:, len(ranks) :]
+        metrics = np.hstack([of_ranks[:, : len(RANKS)], of_rates[:, : len(fpirs)]])
+        cmc, tpir = of_ranks[:, len(RANKS) :], of_rates[:, len(fpirs) :]
+        if store is None:
+            curves["grid_cmc"], curves["grid_tpir"] = cmc[0], tpir[0]
+            continue
+        store.update(zip(names, metrics.T, strict=True))
+        curves[f"{kind}_cmc"] = cmc.astype(np.float32)
+        curves[f"{kind}_tpir"] = tpir.astype(np.float32)
+    outcome.curves.update({f"identification/{key}": item for key, item in curves.items()})
 
 
 def _weighted(
     found: Sequence[Searches],
     units: Sequence[np.ndarray],
     weights: np.ndarray,
+    ranks: Sequence[int],
     fpirs: Sequence[float],
-) -> dict[str, np.ndarray]:
-    """The metrics (R,) where the probes of a unit count as often as ``weights`` (R, U) say."""
+) -> np.ndarray:
+    """CMC at `ranks` and TPIR at `fpirs` (R, K + F) where the probes of a unit count ``weights`` (R, U) times."""
     draws = []
     for each, of in zip(found, units, strict=True):
         mated, first = each.mated, each.hits(1)
         count = weights.shape[1]
-        hits = [weights @ np.bincount(of[each.hits(rank)], minlength=count) for rank in RANKS]
+        hits = [weights @ np.bincount(of[each.hits(rank)], minlength=count) for rank in ranks]
         if fpirs:
-            told, _ = accepted(
+            told, _ = accepted_along(
                 UnitScores(each.scores[first], of[first]),
                 UnitScores(each.scores[~mated], of[~mated]),
                 weights,
@@ -109,12 +148,12 @@ def _weighted(
             hits += list(told.T)
         searched = weights @ np.bincount(of[mated], minlength=count)
         with np.errstate(invalid="ignore"):
-            draws.append(np.stack(hits) / searched)  # (metrics, R)
-    names = [*RANK_NAMES, *(_rate_names(fpir)[0] for fpir in fpirs)]
-    values = np.stack(draws)  # (K, metrics, R)
+            draws.append(np.stack(hits, axis=1) / searched[:, None])
+    values = np.stack(draws)  # (draws, R, K + F)
     defined = (~np.isnan(values)).sum(axis=0)
     with np.errstate(invalid="ignore"):
-        return dict(zip(names, np.nansum(values, axis=0) / defined, strict=True))
+        mean: np.ndarray = np.nansum(values, axis=0) / defined
+    return mean
 
 
 def _refused(fpirs: Sequence[float], non_mated: int) -> dict[float, str]:

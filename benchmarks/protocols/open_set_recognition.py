@@ -14,13 +14,17 @@ from benchmarks.measures.detection import (
     weighted_area,
     wins,
 )
+from benchmarks.measures.detection_grid import accepted_along
 from benchmarks.measures.oscr import auroc, oscr_area, oscr_curve, point_at
+from benchmarks.measures.rate_grid import rate_grid
 from benchmarks.measures.resampling import Resamples, resample
 from benchmarks.protocols.judged import Judged, Outcome, Settings
 from benchmarks.protocols.known_scores import ANSWERING, SCORES, Scored, scored
 from benchmarks.protocols.verification import far_text
 
 BINS = 100
+GRID_SCORE = "nearest_mean"
+"""The score whose OSCR curve is resampled: every loss has it."""
 
 
 def open_set_recognition(judged: Judged, side: str, settings: Settings) -> Outcome:
@@ -34,7 +38,9 @@ def open_set_recognition(judged: Judged, side: str, settings: Settings) -> Outco
     each; the known images stay. The accuracies have neither: ``closed_set`` has them.
 
     Curves: ``<score>_edges`` (101,), ``<score>_known`` and ``<score>_unknown`` (100,) histograms in images, and
-    ``<score>_fpr``, ``<score>_ccr`` (points of the OSCR curve, evenly spaced in log FPR).
+    ``<score>_fpr``, ``<score>_ccr`` (points of the OSCR curve, evenly spaced in log FPR). With resamples, of
+    `GRID_SCORE` alone, at the FPRs ``<score>_replicate_fpr`` (F,) of ``rate_grid``: ``<score>_grid_ccr`` (F,) as the test
+    is, ``<score>_replicate_ccr`` (R, F) and ``<score>_left_out_ccr``.
     """
     known, unknown = judged.rows(f"known_{side}"), judged.rows(f"unknown_{side}")
     outcome = Outcome()
@@ -64,6 +70,8 @@ def open_set_recognition(judged: Judged, side: str, settings: Settings) -> Outco
             fpirs = _answers(outcome, score, item, item.correct, settings.fpirs)
         if draws is not None:
             _uncertainty(outcome, score, item, fpirs, *draws)
+            if score == GRID_SCORE and item.correct is not None:
+                _grid(outcome, item, item.correct, *draws)
     return outcome
 
 
@@ -120,11 +128,46 @@ def _uncertainty(
                 pairs, known_sizes, unknown_sizes, known_weights, unknown_weights
             )
         if fpirs:
-            right, wrong = accepted(hits, negatives, known_weights, unknown_weights, fpirs)
-            right[right + wrong == 0] = np.nan  # no observed score reaches the rate
-            values = right / (known_weights @ known_sizes)[:, None]
+            told = accepted(hits, negatives, known_weights, unknown_weights, fpirs)
+            values = _ccrs(told, known_weights, known_sizes)
             for column, fpir in enumerate(fpirs):
                 store[_rate_names(score, fpir)[0]] = values[:, column]
+
+
+def _grid(
+    outcome: Outcome, item: Scored, correct: np.ndarray, known: Resamples, unknown: Resamples
+) -> None:
+    """Record the OSCR curve of `GRID_SCORE` under the resamples and without each unknown identity."""
+    count, other = known.counts.shape[1], unknown.counts.shape[1]
+    sizes = np.bincount(known.units, minlength=count)
+    hits = UnitScores(item.known[correct], known.units[correct])
+    negatives = UnitScores(item.unknown, unknown.units)
+    fprs = rate_grid(len(item.unknown))
+    once = np.ones((1, count), int)
+    curves = {"replicate_fpr": fprs}
+    for kind, *weights in (
+        ("grid", once, np.ones((1, other), int)),
+        ("replicate", known.counts, unknown.counts),
+        ("left_out", once, 1 - np.eye(other, dtype=int)),
+    ):
+        told = accepted_along(hits, negatives, weights[0], weights[1], fprs)
+        values = _ccrs(told, weights[0], sizes)
+        curves[f"{kind}_ccr"] = values[0] if kind == "grid" else values.astype(np.float32)
+    for key, array in curves.items():
+        outcome.curves[_name(f"{GRID_SCORE}_{key}")] = array
+
+
+def _ccrs(
+    told: tuple[np.ndarray, np.ndarray], weights: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """CCR (R, F) of accepted hits and negatives (R, F); NaN where no observed score reaches the rate.
+
+    `weights` (R, U) and `sizes` (U,): of the units of the known images.
+    """
+    right, wrong = told
+    right[right + wrong == 0] = np.nan
+    found: np.ndarray = right / (weights @ sizes)[:, None]
+    return found
 
 
 def _name(metric: str) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.measures.detection_cost import min_dcf
 from benchmarks.measures.pairs import pair_counts, verify_pairs
+from benchmarks.measures.rate_grid import rate_grid
 from benchmarks.measures.resampling import resample
 from benchmarks.measures.roc import Roc, auc, eer, tar_at_far, thin
 from benchmarks.protocols.judged import Judged, Outcome, Settings, embedding_problem
@@ -34,7 +35,9 @@ def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
 
     Curves: ``far``, ``tar`` (points of the ROC, evenly spaced in log FAR); over 200 equal bins of
     [-1, 1], ``score_edges`` (201,), ``genuine_histogram`` and ``impostor_histogram`` (200,) in pairs;
-    over bins of one degree, ``genuine_angles`` and ``impostor_angles`` (180,) in pairs.
+    over bins of one degree, ``genuine_angles`` and ``impostor_angles`` (180,) in pairs. With resamples
+    also the ROC at the FARs of ``rate_grid``: ``replicate_far`` (G,), ``grid_tar`` (G,) of all pairs,
+    ``replicate_tar`` (R, G) under the resamples, ``left_out_tar`` (U, G) without each identity.
     """
     rows = judged.rows(f"unknown_{side}")
     embeddings, labels = judged.embeddings[rows], judged.labels[rows]
@@ -52,7 +55,10 @@ def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
 
     fars = [far for far in settings.fars if far * impostor >= MIN_EXPECTED_IMPOSTORS]
     drawn = resample(labels, settings.resamples) if settings.resamples else None
-    verified = verify_pairs(embeddings, labels, fars, drawn=drawn, device=settings.device)
+    grid = rate_grid(impostor if drawn is not None else 0)
+    verified = verify_pairs(
+        embeddings, labels, fars, drawn=drawn, curve_fars=grid.tolist(), device=settings.device
+    )
     curve = verified.curve
     for name, value in zip(NUMBERS, (auc(curve), eer(curve), min_dcf(curve)), strict=True):
         outcome.metrics[name] = value
@@ -69,11 +75,18 @@ def verification(judged: Judged, side: str, settings: Settings) -> Outcome:
         outcome.metrics[tar_name] = point.tar
         outcome.metrics[achieved_name] = point.far
     names = [*NUMBERS, *(_rate_names(far)[0] for far in fars)]
-    for kind in ("replicates", "left_out"):
-        values = getattr(verified, kind)
-        if values is not None:
-            getattr(outcome, kind).update(zip(names, values.T, strict=True))
     outcome.curves.update(_curves(curve))
+    if verified.replicates is not None and verified.left_out is not None:
+        count = len(names)
+        outcome.replicates.update(zip(names, verified.replicates[:, :count].T, strict=True))
+        outcome.left_out.update(zip(names, verified.left_out[:, :count].T, strict=True))
+        drawn_curves = {
+            "replicate_far": grid,
+            "grid_tar": np.array([tar_at_far(curve, far).tar for far in grid]),
+            "replicate_tar": verified.replicates[:, count:].astype(np.float32),
+            "left_out_tar": verified.left_out[:, count:].astype(np.float32),
+        }
+        outcome.curves.update({f"verification/{key}": item for key, item in drawn_curves.items()})
     return outcome
 
 

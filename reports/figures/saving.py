@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from PIL import Image
 
 from reports.collect import Study
@@ -21,6 +26,7 @@ from reports.figures.style import styled
 from reports.selection import Selection
 
 DPI = 200
+NO_VERSION: dict[str, Any] = {"Software": None}
 FRAME_MS, LAST_FRAME_MS = 500, 2000  # of an animation
 # Columns that may be empty, which CSV cannot tell from "no value".
 TEXTS = ("series", "fixed", "label", "lost")
@@ -52,13 +58,26 @@ class Saved:
         return f"python -m reports redraw {self.folder} --only {self.name}"
 
 
-def draw_all(study: Study, selection: Selection, folder: Path) -> list[Saved]:
-    """Gather, draw and save every figure that the study has data for, on all cores."""
-    return _saved(
+def draw_all(
+    study: Study,
+    selection: Selection,
+    folder: Path,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Saved]:
+    """Gather, draw and save every figure that the study has data for, on all cores; list them in
+    ``figures.json``.
+
+    `meanwhile`: what this process does while others draw.
+    """
+    jobs = (
         (name, frame, folder)
         for family in FIGURES
         for name, frame in family.gather(study, selection)
     )
+    saved = _saved(jobs, meanwhile)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_index(saved, folder)
+    return saved
 
 
 def redraw(folder: Path, only: str | None = None, to: Path | None = None) -> list[Saved]:
@@ -82,7 +101,10 @@ def redraw(folder: Path, only: str | None = None, to: Path | None = None) -> lis
         )
     for path in paths:
         family_of(path.stem)
-    return _saved((path.stem, read(path), to or folder) for path in paths)
+    target = to or folder
+    saved = _saved((path.stem, read(path), target) for path in paths)
+    _write_index(_with_old(saved, target), target)
+    return saved
 
 
 def index(folder: Path) -> list[Saved]:
@@ -108,14 +130,8 @@ def save(name: str, frame: pd.DataFrame, folder: Path) -> Saved:
     with styled():
         drawing = family.draw(frame)
         figure = drawing.figure
-        FigureCanvasAgg(figure).draw()
-        figure.set_layout_engine("none")  # once is enough for all formats
-        # No date, no version: equal inputs, equal bytes.
-        figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-        dateless = {"CreationDate": None, "Title": drawing.title}
-        figure.savefig(folder / f"{name}.pdf", metadata=dateless)
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
-        if family.animate is not None and _write_gif(family.animate(frame), folder / f"{name}.gif"):
+        _write_formats(figure, drawing.title, folder / name)
+        if family.animate is not None and write_gif(family.animate(frame), folder / f"{name}.gif"):
             suffixes += ("gif",)
     return Saved(
         name,
@@ -136,27 +152,28 @@ def read(path: Path) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(texts, "")).astype(dict.fromkeys(texts, str))
 
 
-def _saved(jobs: Iterable[Job]) -> list[Saved]:
-    """Save figures side by side; their index goes into the folder that they share."""
+def _saved(jobs: Iterable[Job], meanwhile: Callable[[], object] = lambda: None) -> list[Saved]:
+    """Save figures side by side; in the order of the page."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ProcessPoolExecutor(workers) as pool:
         running = [pool.submit(save, *job) for job in jobs]
+        meanwhile()
         saved = [each.result() for each in running]
-    saved.sort(key=lambda each: SECTIONS.index(each.section))
-    for folder in {each.folder for each in saved}:
-        own = [_row(each) for each in saved if each.folder == folder]
-        known = {row["name"] for row in own}
-        if (folder / INDEX).exists():  # one figure drawn again leaves the others listed
-            old = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            kept = [
-                row
-                for row in old
-                if row["name"] not in known and (folder / f"{row['name']}.csv").exists()
-            ]
-            places = {row["name"]: place for place, row in enumerate(old)}
-            own = sorted(own + kept, key=lambda row: places.get(row["name"], len(places)))
-        (folder / INDEX).write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
-    return saved
+    return sorted(saved, key=lambda each: SECTIONS.index(each.section))
+
+
+def _write_index(saved: Iterable[Saved], folder: Path) -> None:
+    rows = [_row(each) for each in saved]
+    (folder / INDEX).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _with_old(saved: list[Saved], folder: Path) -> list[Saved]:
+    """One figure drawn again leaves the others of its folder listed, in their places."""
+    old = index(folder) if (folder / INDEX).exists() else []
+    places = {each.name: place for place, each in enumerate(old)}
+    new = {each.name for each in saved}
+    kept = [each for each in old if each.name not in new and each.path("csv").exists()]
+    return sorted(saved + kept, key=lambda each: places.get(each.name, len(places)))
 
 
 def _row(saved: Saved) -> dict[str, object]:
@@ -165,14 +182,33 @@ def _row(saved: Saved) -> dict[str, object]:
     return row
 
 
-def _write_gif(figures: Iterator[Figure], path: Path) -> bool:
+def _write_formats(figure: Figure, title: str, path: Path) -> None:
+    """PNG, PDF and SVG, each from one drawing: `Figure.savefig` would draw the figure twice for
+    each. The layout is made with the PNG. No date, no version: equal inputs, equal bytes.
+    """
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    png = path.with_name(f"{path.name}.png")
+    imsave(png, canvas.buffer_rgba(), dpi=DPI, metadata=NO_VERSION)
+    figure.set_layout_engine("none")
+    FigureCanvasPdf(figure).print_pdf(
+        path.with_name(f"{path.name}.pdf"), metadata={"CreationDate": None, "Title": title}
+    )
+    figure.set_dpi(DPI)  # of what is rasterized; the PDF has left its own
+    FigureCanvasSVG(figure).print_svg(
+        path.with_name(f"{path.name}.svg"), metadata={"Date": None, "Creator": None}
+    )
+
+
+def write_gif(figures: Iterator[Figure], path: Path) -> bool:
     """Whether there was anything to animate."""
     images = []
     for figure in figures:
         canvas = FigureCanvasAgg(figure)
         figure.set_dpi(DPI / 2)
         canvas.draw()
-        images.append(Image.fromarray(canvas.buffer_rgba(), "RGBA").convert("RGB"))
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     if len(images) < 2:
         return False
     times = [FRAME_MS] * (len(images) - 1) + [LAST_FRAME_MS]

@@ -10,58 +10,75 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.collect import Study
-from reports.figures.style import PAGE, Drawing, color, marker, with_slots
-from reports.metrics import metric
+from reports.figures.compared import dots, names_of, open_metrics, rows_of, shortlist
+from reports.figures.style import GREY, PAGE, Drawing, color, with_slots
+from reports.metrics import metric, of_test
 from reports.selection import Selection
-from reports.summary import cell_intervals, headline_metrics, loss_title, setting_text
+from reports.summary import cell_intervals, headline_metrics, setting_text
+
+_MOST = 60  # settings in the figure
 
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
     """One row per compared run and headline metric; a run without a result has no value. Mean and
     ends of the interval are those of the run's setting.
     """
-    names = headline_metrics(study)[:3]
+    names = _metrics(study, selection)
     mine = study.frame[study.frame["cell"].isin(selection.cells)]
     if not names or not mine[names].notna().any(axis=None):
         return
-    labels = {cell: setting_text(study, cell) for cell in selection.cells}
+    cells = selection.cells
+    if len(cells) > _MOST:
+        means = mine.groupby("cell")[names[0]].mean().reindex(cells)
+        cells = shortlist(cells, list(means), _MOST, bool(metric(names[0]).higher_is_better))
+        mine = mine[mine["cell"].isin(cells)]
+    labels = {cell: setting_text(study, cell) for cell in cells}
     frames = []
     for name in names:
-        found = dict(
-            zip(selection.cells, cell_intervals(study, name, selection.cells), strict=True)
-        )
+        found = dict(zip(cells, cell_intervals(study, name, cells), strict=True))
         ends = {
-            key: mine["cell"].map({cell: getattr(each, key) for cell, each in found.items()})
+            key: mine["cell"].map(
+                {cell: round(getattr(each, key), 6) for cell, each in found.items()}
+            )
             for key in ("mean", "low", "high")
         }
         frames.append(
             mine[["cell", "loss", "seed", "status"]].assign(
-                label=mine["cell"].map(labels), metric=name, value=mine[name], **ends
+                label=mine["cell"].map(labels),
+                settings=len(selection.cells),
+                metric=name,
+                value=mine[name].round(6),
+                **ends,
             )
         )
     yield "seeds", with_slots(study, pd.concat(frames, ignore_index=True))
+
+
+def _metrics(study: Study, selection: Selection) -> list[str]:
+    """The headline metrics and TAR at the smallest FAR of the comparison, four at most."""
+    headline = headline_metrics(study)[:3]
+    tars = [name for name in open_metrics(study, selection.cells) if metric(name).few_accepts]
+    return of_test([*headline, *tars[-1:]])
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
     """Draw what `gather` gave."""
     names = list(dict.fromkeys(frame["metric"]))
     cells = list(dict.fromkeys(frame["cell"]))
-    height = 0.85 + 0.21 * len(cells) + (0.1 if len(cells) < 4 else 0)
-    figure = Figure(figsize=(PAGE, height), layout="constrained")
+    height, size = rows_of(len(cells))
+    figure = Figure(figsize=(PAGE, 0.8 + height), layout="constrained")
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for ax, name in zip(panels, names, strict=True):
         _panel(ax, frame[frame["metric"] == name], cells)
-        ax.set_xlabel(
-            f"{metric(name).axis}\n{'better →' if metric(name).higher_is_better else '← better'}"
-        )
-    first = frame.drop_duplicates("cell").set_index("cell")
-    panels[0].set_yticks(
-        range(len(cells)),
-        [f"{loss_title(first.loc[c, 'loss'])} {first.loc[c, 'label']}".strip() for c in cells],
-    )
+        row = metric(name)
+        title = row.axis if len(names) < 4 else f"{row.short}{f' ({row.unit})' if row.unit else ''}"
+        ax.set_xlabel(f"{title}\n{'better →' if row.higher_is_better else '← better'}")
+    titles = names_of(frame)
+    panels[0].set_yticks(range(len(cells)), [titles[cell] for cell in cells], fontsize=size)
     panels[0].set_ylim(len(cells) - 0.4, -0.6)
     planned = int(frame.groupby(["cell", "metric"]).size().max())
     lost = int(frame.loc[frame["metric"] == names[0], "status"].ne("finished").sum())
+    total = int(frame["settings"].iloc[0])
     caption = (
         "Every run of the compared settings"
         + (
@@ -71,6 +88,12 @@ def draw(frame: pd.DataFrame) -> Drawing:
             else " (one seed)."
         )
         + f"{f' {lost} runs without a result are missing; ×: no run finished.' if lost else ''}"
+        + (
+            f" {len(cells)} of {total} settings are shown: the best by mean "
+            f"{metric(names[0]).title}."
+            if total > len(cells)
+            else ""
+        )
     )
     alt = (
         "Dot plot of "
@@ -81,34 +104,39 @@ def draw(frame: pd.DataFrame) -> Drawing:
 
 
 def _panel(ax: Axes, frame: pd.DataFrame, cells: list[str]) -> None:
-    for place, cell in enumerate(cells):
-        runs = frame[frame["cell"] == cell].sort_values("seed")
-        slot, values = int(runs["slot"].iloc[0]), runs["value"].dropna().to_numpy() * 100
-        if len(values) == 0:
-            ax.plot(
-                0.02,
-                place,
-                marker="x",
-                color="#8a8a8a",
-                markersize=4,
-                transform=ax.get_yaxis_transform(),
-            )
-            continue
-        spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
-        ax.scatter(values, place + spread, s=8, color=color(slot), alpha=0.4, linewidth=0)
-        mean, low, high = (100 * float(runs[key].iloc[0]) for key in ("mean", "low", "high"))
-        ax.errorbar(
-            mean,
-            place,
-            xerr=None if np.isnan(low) else [[mean - low], [high - mean]],
-            color=color(slot),
-            marker=marker(slot),
-            markersize=4.5,
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-            capsize=2,
-            elinewidth=1,
-        )
+    """One metric: a row of dots for each setting."""
+    unit = 100 if metric(str(frame["metric"].iloc[0])).percent else 1
+    place = frame["cell"].map({cell: i for i, cell in enumerate(cells)})
+    frame = frame.assign(place=place).sort_values(["place", "seed"])
+    known = frame.dropna(subset=["value"])
+    nth, count = (
+        known.groupby("place").cumcount(),
+        known.groupby("place")["place"].transform("size"),
+    )
+    spread = np.where(count > 1, 0.32 * nth / (count - 1).clip(1) - 0.16, 0.0)
+    inks = [color(slot) for slot in known["slot"]]
+    ax.scatter(
+        unit * known["value"], known["place"] + spread, s=8, color=inks, alpha=0.4, linewidth=0
+    )
+    means = known.drop_duplicates("place")
+    sure = means.dropna(subset=["low"])
+    inks = [color(slot) for slot in sure["slot"]]
+    ax.hlines(sure["place"], unit * sure["low"], unit * sure["high"], colors=inks, linewidth=1)
+    for end in ("low", "high"):
+        ax.scatter(unit * sure[end], sure["place"], marker="|", s=16, color=inks, linewidth=1)
+    dots(
+        ax,
+        np.column_stack([unit * means["mean"], means["place"]]),
+        means["slot"].astype(int).tolist(),
+        22,
+        edgecolor="white",
+        linewidth=0.4,
+        zorder=3,
+    )
+    gone = sorted(set(range(len(cells))) - set(means["place"]))
+    ax.scatter(
+        [0.02] * len(gone), gone, marker="x", s=16, color=GREY, transform=ax.get_yaxis_transform()
+    )
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=5)

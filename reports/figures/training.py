@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.collect import Study
-from reports.figures.style import PAGE, Drawing, color, dashes, slots
+from reports.figures.small_multiples import background, capped, first_of_each, grid, styles
+from reports.figures.style import Drawing, slots
 from reports.intervals import mean_interval
 from reports.selection import Selection
 from reports.summary import loss_title, setting_text
@@ -22,133 +22,151 @@ QUANTITIES = {
     "accuracy": "Training accuracy (%)",
     "target_angle": "Angle to own class (°)",
 }
-# Cells in one figure; more are drawn loss by loss, and without bands, which would hide each other
-TOGETHER = 7
+_SHORT = {"loss": "Loss (log)", "accuracy": "Accuracy (%)", "target_angle": "Angle (°)"}
+ROWS = 3000  # of a frame: of long trainings of many cells every k-th epoch is kept
+LEAST_EPOCHS = 10
+NAMED = 8  # lines in the alternative text
 
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One row per cell, epoch and quantity; runs that stopped early count until then."""
+    """One row per compared cell, epoch and quantity; runs that stopped early count until then.
+
+    `every`: the epochs are every such one, and the last; `total`: the compared cells.
+    """
+    losses = study.cells.set_index("cell")["loss"]
+    places = first_of_each([losses[cell] for cell in selection.cells])
+    cells = [selection.cells[place] for place in places]
+    values = _values(study, cells)
+    if len(values) == 0:
+        return
+    last = int(values["epoch"].max())
+    per_epoch = len(values.drop_duplicates(["cell", "quantity"]))
+    every = -(-last // max(LEAST_EPOCHS, ROWS // per_epoch))
+    # Of each cell its last epoch too: one that diverged is drawn to where it stopped.
+    ends = values.groupby("cell")["epoch"].transform("max")
+    values = values[(values["epoch"] % every == 0) | (values["epoch"] == ends)]
     rows = []
-    for row in study.frame[study.frame["cell"].isin(selection.cells)].to_dict("records"):
-        for epoch in study.history(row["id"]):
-            rows += [
-                {
-                    "cell": row["cell"],
-                    "loss": row["loss"],
-                    "epoch": int(epoch["epoch"]),
-                    "quantity": key,
-                    "value": float(epoch[key]),
-                }
-                for key in QUANTITIES
-                if epoch.get(key) is not None and np.isfinite(epoch[key])
-            ]
-    if not rows:
-        return
-    frame = pd.DataFrame(rows)
-    keys = ["cell", "loss", "quantity", "epoch"]
-    means = (
-        frame.groupby(keys, sort=False)["value"]
-        .agg(lambda values: mean_interval(values).mean)
-        .rename("mean")
+    for (cell, quantity, epoch), own in values.groupby(["cell", "quantity", "epoch"], sort=False):
+        found = mean_interval(own["value"])
+        ends_of = {"mean": found.mean, "low": found.low, "high": found.high}
+        shown = {key: float(f"{value:.6g}") for key, value in ends_of.items()}
+        rows.append({"cell": cell, "quantity": quantity, "epoch": epoch, **shown, "n": found.n})
+    labels = {c: f"{loss_title(losses[c])} {setting_text(study, c)}".strip() for c in cells}
+    table = pd.DataFrame(rows)
+    table.insert(1, "loss", table["cell"].map(losses))
+    yield (
+        "training",
+        table.assign(
+            label=table["cell"].map(labels),
+            slot=table["loss"].map(slots(study)),
+            every=every,
+            total=len(selection.cells),
+        ),
     )
-    halves = (
-        frame.groupby(keys, sort=False)["value"]
-        .agg(lambda values: mean_interval(values).half)
-        .rename("half")
-    )
-    counts = frame.groupby(keys, sort=False)["value"].size().rename("n")
-    table = pd.concat([means, halves, counts], axis=1).reset_index()
-    losses, labels = study.cells.set_index("cell")["loss"], {}
-    for cell in selection.cells:
-        labels[cell] = f"{loss_title(losses[cell])} {setting_text(study, cell)}".strip()
-    table = table.assign(label=table["cell"].map(labels), slot=table["loss"].map(slots(study)))
-    if table["cell"].nunique() <= TOGETHER:
-        yield "training", table
-        return
-    for loss, own in table.groupby("loss", sort=False):
-        yield f"training-{loss}", own.reset_index(drop=True)
+
+
+def _values(study: Study, cells: list[str]) -> pd.DataFrame:
+    """What the runs of these cells logged: a row per cell, epoch, quantity and run."""
+    rows: list[tuple[str, int, str, float]] = []
+    for cell in cells:
+        for experiment in study.frame.loc[study.frame["cell"] == cell, "id"]:
+            for epoch in study.history(experiment):
+                rows += [
+                    (cell, int(epoch["epoch"]), key, float(epoch[key]))
+                    for key in QUANTITIES
+                    if epoch.get(key) is not None and np.isfinite(epoch[key])
+                ]
+    return pd.DataFrame(rows, columns=["cell", "epoch", "quantity", "value"])
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
     """Draw what `gather` gave."""
     quantities = [key for key in QUANTITIES if key in set(frame["quantity"])]
-    cells = list(dict.fromkeys(frame["cell"]))
-    losses = list(dict.fromkeys(frame["loss"]))
-    if len(losses) == 1 and len(cells) > 1:
-        frame = frame.assign(label=frame["label"].str.removeprefix(loss_title(losses[0]) + " "))
-    columns = min(len(cells), 4)
-    height = 2.2 + 0.15 * -(-len(cells) // columns)
-    figure = Figure(figsize=(PAGE * max(len(quantities), 2) / 3, height), layout="constrained")
-    panels = figure.subplots(1, len(quantities), squeeze=False)[0]
-    handles: dict[str, Line2D] = {}
-    for ax, quantity in zip(panels, quantities, strict=True):
-        handles |= _panel(ax, frame[frame["quantity"] == quantity], cells, spread=len(losses) == 1)
-        ax.set_xlabel("Epoch")
-        ax.set_ylabel(QUANTITIES[quantity])
-    ordered = [label for label in dict.fromkeys(frame["label"]) if label in handles]
-    figure.legend(
-        [handles[label] for label in ordered], ordered, loc="outside lower center", ncols=columns
-    )
-    title = "Training" if len(losses) > 1 else f"Training: {loss_title(losses[0])}"
-    seeds = int(frame["n"].max())
-    caption = (
+    losses = dict(zip(frame["label"], frame["loss"], strict=True))
+    if len(set(losses.values())) == 1 and len(losses) > 1:
+        title = loss_title(next(iter(losses.values())))
+        frame = frame.assign(label=frame["label"].str.removeprefix(f"{title} "))
+        losses = dict(zip(frame["label"], frame["loss"], strict=True))
+    panels = grid(losses, len(quantities))
+    handles: dict[str, Any] = {}
+    for axes, quantity in zip(panels.axes, quantities, strict=True):
+        for ax, (_, own) in zip(axes, panels.groups, strict=True):
+            mine = frame[frame["quantity"] == quantity]
+            handles |= _panel(ax, mine, own, spread=len(set(losses.values())) == 1)
+    panels.label("Epoch", [(QUANTITIES if panels.alone else _SHORT)[key] for key in quantities])
+    panels.finish(handles)
+    return Drawing(panels.figure, "Training", _caption(frame, quantities), _alt(frame, quantities))
+
+
+def _panel(ax: Axes, frame: pd.DataFrame, own: list[str], *, spread: bool) -> dict[str, Any]:
+    """Lines of one quantity; `spread`: of one loss, so that each setting has its colour."""
+    quantity = str(frame["quantity"].iloc[0])
+    per = 100 if quantity == "accuracy" else 1
+    if quantity == "loss" and (frame["mean"] > 0).all():
+        _log(ax, frame["mean"].max() / frame["mean"].min())
+    lines = {str(label): line for label, line in frame.groupby("label", sort=False)}
+    others = [line for label, line in lines.items() if label not in own]
+    background(ax, [(line["epoch"], per * line["mean"]) for line in others])
+    ranks = {label: int(lines[label]["slot"].iloc[0]) for label in own if label in lines}
+    handles: dict[str, Any] = {}
+    for label, style in styles(ranks, spread=spread).items():
+        line = lines[label].sort_values("epoch")
+        point: Any = {"marker": "o" if len(line) == 1 else None, "markersize": 3}
+        (handles[label],) = ax.plot(line["epoch"], per * line["mean"], **style, **point)
+        if line["low"].notna().any():
+            # On a log axis a band that reaches 0 would fill the panel.
+            floor = line["mean"] / 10 if quantity == "loss" else 0 * line["mean"]
+            low, high = line["low"].clip(lower=floor), line["high"]
+            high = high.clip(upper=1) if quantity == "accuracy" else high
+            band: Any = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+            ax.fill_between(line["epoch"], per * low, per * high, **band)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    return handles
+
+
+def _log(ax: Axes, span: float) -> None:
+    """A log axis with few ticks, as plain numbers."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 30 else (1,)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _caption(frame: pd.DataFrame, quantities: list[str]) -> str:
+    seeds, every = int(frame["n"].max()), int(frame["every"].iloc[0])
+    band = "; band: 95 % Student-t interval over seeds" if frame["low"].notna().any() else ""
+    return (
         "Training per epoch, on augmented batches. Line: mean over "
         f"{'up to ' if frame['n'].min() < seeds else ''}{seeds} "
-        f"seed{'s' if seeds > 1 else ''}{_band(seeds, len(cells))}. "
-        "Loss values of different losses or scales are not on one scale: compare their shape, not "
-        "their height."
+        f"seed{'s' if seeds > 1 else ''}{band}. Loss values of different losses or scales are not "
+        "on one scale: compare their shape, not their height."
         f"{' Accuracy: without margin.' if 'accuracy' in quantities else ''}"
+        f"{f' Every {every} epochs.' if every > 1 else ''}"
+        f"{_without(frame, quantities)}"
+        f"{capped(frame['cell'].nunique(), int(frame['total'].iloc[0]), 'settings')}"
     )
-    last = frame[frame["epoch"] == frame["epoch"].max()]
-    alt = (
-        f"{', '.join(QUANTITIES[q] for q in quantities)} over {int(last['epoch'].max())} epochs "
-        f"for {', '.join(ordered)}."
-    )
-    return Drawing(figure, title, caption, alt)
 
 
-def _band(seeds: int, cells: int) -> str:
-    if seeds < 2:
+def _without(frame: pd.DataFrame, quantities: list[str]) -> str:
+    """Which losses log no accuracy and no angle."""
+    if "accuracy" not in quantities:
         return ""
+    silent = set(frame["loss"]) - set(frame.loc[frame["quantity"] == "accuracy", "loss"])
+    names = [loss_title(loss) for loss in dict.fromkeys(frame["loss"]) if loss in silent]
+    return f" Without class weights, so without accuracy: {', '.join(names)}." if names else ""
+
+
+def _alt(frame: pd.DataFrame, quantities: list[str]) -> str:
+    last = frame.sort_values("epoch").groupby(["label", "quantity"], sort=False).tail(1)
+    key = "accuracy" if "accuracy" in quantities else "loss"
+    mine = last[last["quantity"] == key].set_index("label")["mean"]
+    per, unit = (100, " %") if key == "accuracy" else (1, "")
+    ordered = [label for label in dict.fromkeys(frame["label"]) if label in mine.index]
+    if len(ordered) > NAMED:
+        ordered = [str(mine.idxmax()), str(mine.idxmin())]
+        key = f"highest and lowest {key}"
+    texts = [f"{label} {per * mine[label]:.3g}{unit}" for label in ordered]
     return (
-        "; band: 95 % Student-t interval"
-        if cells <= TOGETHER
-        else "; the 95 % Student-t interval of each line is in the CSV"
+        f"{', '.join(QUANTITIES[each] for each in quantities)} over {int(frame['epoch'].max())} "
+        f"epochs; {key} at the end: {', '.join(texts)}."
     )
-
-
-def _panel(ax: Axes, frame: pd.DataFrame, cells: list[str], spread: bool) -> dict[str, Line2D]:
-    quantity = str(frame["quantity"].iloc[0])
-    factor = 100 if quantity == "accuracy" else 1
-    seen: dict[int, int] = {}
-    handles: dict[str, Line2D] = {}
-    for cell, line in frame.groupby("cell", sort=False):
-        slot = int(line["slot"].iloc[0])
-        index = cells.index(str(cell)) if spread else seen.get(slot, 0)
-        seen[slot] = seen.get(slot, 0) + 1
-        own, style = (
-            (color(index), dashes(index // 7)) if spread else (color(slot), dashes(slot, index))
-        )
-        line = line.sort_values("epoch")
-        single = len(line) == 1
-        (drawn,) = ax.plot(
-            line["epoch"],
-            factor * line["mean"],
-            color=own,
-            linestyle=style,
-            marker="o" if single else None,
-            markersize=3,
-        )
-        handles[str(line["label"].iloc[0])] = drawn
-        if line["half"].notna().any() and len(cells) <= TOGETHER:
-            low, high = line["mean"] - line["half"], line["mean"] + line["half"]
-            floor = line["mean"] / 10 if quantity == "loss" else 0 * low
-            low = low.where(low > floor, floor)
-            high = high.clip(upper=1) if quantity == "accuracy" else high
-            ax.fill_between(
-                line["epoch"], factor * low, factor * high, color=own, alpha=0.15, linewidth=0
-            )
-    if quantity == "loss" and (frame["mean"] > 0).all():
-        ax.set_yscale("log")
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    return handles

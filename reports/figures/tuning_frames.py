@@ -40,7 +40,7 @@ def searches(study: Study) -> list[Mapping[str, Any]]:
     """The searches of the plan in the order of the study's losses; none without tuning."""
     tuning = tuning_of(study.plan)
     found = [] if tuning is None else tuning["searches"]
-    places = slots(study)
+    places = {loss: place for place, loss in enumerate(study.losses)}
     return sorted(found, key=lambda own: (places.get(own["loss"], len(places)), own["study"]))
 
 

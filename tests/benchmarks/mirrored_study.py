@@ -72,6 +72,7 @@ class Study:
             "reason": "parameters are not finite after epoch 2" if diverged else None,
             "epochs": epochs,
             "seconds": 30.0,
+            "peak_memory": 400 * 2**20,
             "stack": "s1",
             "provenance": {"git_commit": "c0ffee", "date": "2026-09-21T14:13:20+00:00"},
         }

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarks.config import load as load_config
-from benchmarks.config import loss_points, typed, varying
+from benchmarks.config import loss_points, varying
 from benchmarks.errors import ConfigError
 from benchmarks.study import Study, load
+from benchmarks.study_file import typed
 from tests.benchmarks import study_file
 from tests.conftest import ROOT
 
@@ -114,6 +115,8 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"split": {"unknown_test": 7}},
         ["10 classes", "2 unknown to validation", "7 to test", "leaves 1 known", "at least 2"],
     ),
+    "more known classes than there are": ({"split": {"known_classes": 7}}, ["known_classes: 7", "the 6 that the split leaves"]),
+    "one class to train on": ({"split": {"known_classes": 1}}, ["known_classes: 1", "at least 2"]),
     "part of a class": ({"split": {"unknown_test": 2.5}}, ["unknown_test: 2.5", "a share below 1 nor a whole number"]),
     "negative number of classes": ({"split": {"unknown_test": -1}}, ["split.unknown_test: -1", "minimum of 0"]),
     "parts that the data does not give": ({"split": {"images": "given", "known_test": None}}, ["images: 'given'", "use 'random'"]),

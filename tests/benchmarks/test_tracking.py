@@ -60,6 +60,7 @@ def test_a_run_is_shown_as_it_is_on_disk(mirrored):
         "verification/auc": 0.92,
         "run/seconds": 30.0,
         "run/epochs": 3.0,
+        "run/peak_memory": 400 * 2**20,
     }
     history = client.get_metric_history(run.info.run_id, "train/loss")
     assert [(row.step, row.value) for row in history] == [(1, 8.0), (2, 4.0), (3, 8 / 3)]
@@ -72,6 +73,14 @@ def test_a_run_is_shown_as_it_is_on_disk(mirrored):
     assert run.info.run_name == "glyphs-conv3-arcface-m5-r0"
     assert run.info.status == "FINISHED"
     assert (run.info.start_time, run.info.end_time) == (1000 * (END - 30), 1000 * END)
+
+
+def test_the_summary_says_where_each_run_stands(mirrored):
+    study, summary = mirrored
+    _, runs = study.shown()
+    assert dict(summary.runs) == {name: runs[name].info.run_id for name in IDS}
+    assert {runs[name].info.experiment_id for name in IDS} == {summary.experiment}
+    assert str(summary) == "4 runs created"
 
 
 def test_a_diverged_run_is_shown_as_failed_with_its_reason(mirrored):

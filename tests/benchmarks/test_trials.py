@@ -34,7 +34,15 @@ SPLIT = {**tiny.SPLIT, "known_validation": 2, "seed": 0}
 SETTINGS = {"protocols": list(PROTOCOLS), "fars": [0.2], "fpirs": [0.2], "resamples": 5}
 PER_IMAGE_KEPT = {"embeddings", "labels", "part", "top_classes", "top_scores", "logsumexp"}
 # What one training differs in from the next.
-TIMES = {"seconds", "images_per_second", "stack", "stack_size", "files", "provenance"}
+TIMES = {
+    "seconds",
+    "images_per_second",
+    "stack",
+    "stack_size",
+    "files",
+    "provenance",
+    "peak_memory",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")

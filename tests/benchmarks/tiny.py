@@ -14,7 +14,7 @@ RECIPE: dict[str, Any] = {
     "epochs": 2, "batch_size": 16, "sampler": "shuffled", "images_per_class": 2, "optimizer": "sgd", "momentum": 0.9,
     "learning_rate": 0.05, "weight_decay": 5e-4, "schedule": "cosine", "milestones": [0.5, 0.75], "decay": 0.1,
     "warmup_epochs": 0, "clip_norm": 0, "class_learning_rate": 2, "class_weight_norm": 1, "label_smoothing": 0,
-    "precision": "float32", "embeddings": "float32", "threads": 1,
+    "precision": "float32", "embeddings": "float32", "snapshots": [], "threads": 1,
 }  # fmt: skip
 AUGMENT = {
     "rotate_degrees": 10, "translate": 0.1, "scale": 0.1, "shear_degrees": 5, "flip": 0, "erase": 0.2, "erase_area": 0.1,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,58 @@ def test_larger_amounts_contain_smaller_ones():
     assert set(small.known_test[both]) < set(large.known_test)
 
 
+def test_fewer_known_classes_change_nothing_else():
+    """Nested with one seed; what is judged as unknown, and each class's own images, stay as they are."""
+    data = image_set([7, 10, 13, 10] * 6)
+    spec = SplitSpec(unknown_validation=3, unknown_test=5, known_validation=1)
+    whole = make_split(data, spec, rng(7))
+    assert len(whole.known_classes) == 16
+    before: set[int] = set()
+    for count in (2, 3, 0.5, 11, 16):
+        limited = replace(spec, known_classes=count)
+        split = make_split(data, limited, rng(7))
+        number = 8 if count == 0.5 else count
+        assert len(split.known_classes) == number
+        assert class_counts(limited, description(data)) == (number, 3, 5)
+        known = set(split.known_classes.tolist())
+        assert before < known <= set(whole.known_classes.tolist())
+        before = known
+        for name in ("unknown_validation", "unknown_test"):
+            assert np.array_equal(getattr(split, name), getattr(whole, name))
+        for name in ("train", "known_validation", "known_test"):
+            everyone = getattr(whole, name)
+            mine = everyone[np.isin(data.labels[everyone], split.known_classes)]
+            assert np.array_equal(getattr(split, name), mine)
+        unused = split.part(len(data.labels)) == PART_CODES["unused"]
+        dropped = set(whole.known_classes.tolist()) - known
+        assert set(data.labels[unused].tolist()) == dropped
+        # Whole classes: none of their images is left in any part.
+        assert unused.sum() == np.isin(data.labels, sorted(dropped)).sum()
+    assert split.checksum == whole.checksum
+
+
+def test_another_seed_draws_other_known_classes():
+    data, spec = image_set([5] * 20), SplitSpec(known_classes=4)
+    drawn = {tuple(make_split(data, spec, rng(seed)).known_classes.tolist()) for seed in range(5)}
+    assert len(drawn) == 5
+
+
+@pytest.mark.parametrize("classes", ["given", "six_four"])
+def test_known_classes_are_fewer_of_those_given(classes):
+    if classes == "given":
+        data, counts = given_set(), (4, 2, 2)
+    else:
+        data, counts = image_set([5] * 10), (10, 0, 0)
+    spec = SplitSpec(classes=classes, unknown_validation=0)
+    whole = make_split(data, spec, rng(), 1)
+    split = make_split(data, replace(spec, known_classes=3), rng(), 1)
+    assert len(split.known_classes) == 3
+    assert set(split.known_classes) < set(whole.known_classes)
+    assert np.array_equal(split.unknown_test, whole.unknown_test)
+    assert np.array_equal(split.unknown_validation, whole.unknown_validation)
+    assert class_counts(replace(spec, known_classes=3), description(data, counts))[0] == 3
+
+
 def given_set() -> ImageSet:
     """Classes 0–3 with training images, 4–5 from validation on, 6–7 in test alone."""
     sizes = [4] * 8
@@ -227,6 +280,8 @@ def test_nominal_train_images_is_the_mean_over_draws(images):
     assert nominal_train_images(data, spec) == 6 * sum(train) // 8
     found = np.mean([len(make_split(data, spec, rng(seed)).train) for seed in range(1500)])
     assert found == pytest.approx(6 * sum(train) / 8, abs=0.5)
+    limited = replace(spec, known_classes=4)
+    assert nominal_train_images(data, limited) == 4 * sum(train) // 8
 
 
 @pytest.mark.parametrize(
@@ -242,6 +297,10 @@ def test_nominal_train_images_is_the_mean_over_draws(images):
         ({"classes": "given", "unknown_test": 0.25}, "unknown_test"),
         ({"images": "given", "known_test": 2}, "known_test"),
         ({"classes": "six_four", "unknown_test": 4}, "unknown_test"),
+        ({"known_classes": 0}, "known_classes: 0"),
+        ({"known_classes": 1}, "known_classes: 1"),
+        ({"known_classes": 2.5}, "known_classes: 2.5"),
+        ({"known_classes": True}, "known_classes"),
     ],
 )
 def test_bad_specs_name_the_key(arguments, word):
@@ -255,6 +314,7 @@ def test_bad_specs_name_the_key(arguments, word):
         (SplitSpec(unknown_test=9, unknown_validation=0), "1 known"),
         (SplitSpec(unknown_test=1), "unknown_test: 1 class"),
         (SplitSpec(unknown_validation=1), "unknown_validation: 1 class"),
+        (SplitSpec(known_classes=7, unknown_test=2), "7 is more than the 6 that the split leaves"),
         (SplitSpec(classes="given"), "gives no parts"),
         (SplitSpec(images="given"), "gives no parts"),
     ],

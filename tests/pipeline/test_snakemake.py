@@ -141,6 +141,20 @@ def test_config_on_the_command_line_overrides_the_file(checkout: Checkout) -> No
     assert "seed: unknown key, did you mean 'seeds'?" in output
 
 
+def test_the_quick_form_is_asked_for_on_the_command_line(checkout: Checkout) -> None:
+    with checkout.configured(quick={"seeds": 1, "vary": {"backbone.embedding_dim": [2, 4, 8]}}):
+        assert jobs(checkout.snakemake("-n", "--config", "quick=false", "study=full"))["train"] == 2
+        assert jobs(checkout.snakemake("-n", "--config", "quick=true"))["train"] == 3
+        checkout.snakemake("--cores", "1", "--until", "plan", "--config", "quick=true")
+        plan = json.loads((checkout.root / "results/small_quick/plan.json").read_text())
+        assert plan["study"] == "small_quick"
+        assert {item["seed"] for item in plan["experiments"]} == {0}
+        dims = [item["backbone"]["embedding_dim"] for item in plan["experiments"]]
+        assert sorted(dims) == [2, 2, 4, 4, 8, 8]
+    output = checkout.snakemake("-n", "--config", "quick=true", code=1)
+    assert "quick: the file has no such block (files that have one: " in output
+
+
 def test_a_thousand_experiments_are_planned(checkout: Checkout) -> None:
     margins = [number / 100 for number in range(50)]
     losses = {"cosface": {"margin": margins, "scale": [8, 16]}}
@@ -209,3 +223,11 @@ def test_snakemakes_own_report_holds_the_page(checkout: Checkout) -> None:
         pages = [name for name in names if name.endswith("index.html") and "/data/" in name]
         page = (checkout.root / "results" / "small" / "report" / "index.html").read_bytes()
         assert page in [archive.read(name) for name in pages]
+        shown = {name: archive.read(name) for name in names if "/data/" in name}
+        text = b"".join(shown.values()).decode("utf-8", "replace")
+        text += archive.read(next(name for name in names if name.endswith("report.html"))).decode()
+    figures = checkout.root / "results" / "small" / "report" / "figures"
+    rows = json.loads((figures / "figures.json").read_text())
+    assert len(rows) > 3
+    for row in rows:
+        assert (figures / f"{row['name']}.png").read_bytes() in shown.values(), row["name"]

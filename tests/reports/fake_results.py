@@ -220,6 +220,7 @@ def _result(run: Path, experiment: Mapping[str, Any], status: str, reason: str |
         "images_per_second": 4800.0,
         "stack": "a1",
         "stack_size": 4,
+        "peak_memory": 300 * 2**20,
     }
     provenance = {
         "git_commit": "c0ffee" * 6 + "c0ff",

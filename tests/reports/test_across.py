@@ -33,7 +33,7 @@ def studies(folder: Path, count: int, **options: object) -> list[Path]:
 
 
 def command(folders: list[Path], out: Path, *more: str) -> int:
-    return main(["--across", *map(str, folders), "--out", str(out), *more])
+    return main(["across", *map(str, folders), "--out", str(out), *more])
 
 
 def test_losses_by_data_set(tmp_path: Path) -> None:

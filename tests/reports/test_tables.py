@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 
 from reports.collect import collect
 from reports.details import by_protocol
-from reports.render import tex, to_csv, to_latex, to_markdown
+from reports.latex import tex, to_latex
+from reports.render import to_csv, to_markdown
 from reports.selection import select
 from reports.table import Table
 from reports.tables import all_tables
@@ -200,6 +202,23 @@ def test_cost_counts_each_models_share(reported: Tree) -> None:
     assert rows["ArcFace"]["runs"] == "30"
     assert float(rows["ArcFace"]["seconds"]) == 30 * 12.5
     assert float(rows["All"]["images_per_second"]) == 15_000 / 12.5
+
+
+def test_runs_from_before_memory_was_measured_leave_a_dash(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, grid={"softmax": {}, "cosface": {}}, seeds=2)
+    for path in tree.runs.glob("*/result.json"):
+        result = json.loads(path.read_text())
+        # In MiB 100 and 200 of CosFace; the median of two is their mean.
+        peak = (100 + 100 * (result["id"].count("-r1-"))) * 2**20
+        result["peak_memory"] = peak
+        if "softmax" in result["id"]:
+            del result["peak_memory"]
+        path.write_text(json.dumps(result))
+    study = collect(tree.plan, tree.runs)
+    assert study.frame["peak_memory"].isna().sum() == 2
+    (cost,) = (table for table in all_tables(study, select(study)) if table.name == "cost")
+    rows = {row["loss"]: row["peak_memory"] for row in rows_of(cost)}
+    assert rows == {"Softmax": "–", "CosFace": "150", "All": "150"}
 
 
 @pytest.mark.slow

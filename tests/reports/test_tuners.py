@@ -34,7 +34,7 @@ def folders(tmp_path: Path) -> list[Path]:
 
 def test_the_table(folders: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["--tuners", *map(str, folders), "--out", str(out)]) == 0
+    assert main(["tuners", *map(str, folders), "--out", str(out)]) == 0
     table = pd.read_csv(out / "tuners.csv")
     study = collect(folders[0] / "tuned.json", folders[0].parent / "runs")
     searches = study.plan["tuning"]["searches"]
@@ -79,7 +79,7 @@ def test_differences_are_paired(folders: list[Path], tmp_path: Path) -> None:
         content = json.loads(path.read_text())
         content["metrics"][METRIC] -= 0.0002 * place
         path.write_text(json.dumps(content))
-    main(["--tuners", *map(str, folders), "--out", str(tmp_path / "out")])
+    main(["tuners", *map(str, folders), "--out", str(tmp_path / "out")])
     plain, other = map(fresh, folders)
     expected = mean_interval(np.array([plain[name] - other[name] for name in plain]))
     assert expected.half > 0.0005
@@ -91,15 +91,15 @@ def test_what_cannot_be_compared(
     folders: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = str(tmp_path / "out")
-    assert main(["--tuners", str(folders[0]), "--out", out]) == 2
+    assert main(["tuners", str(folders[0]), "--out", out]) == 2
     assert "a comparison needs two or more" in caplog.text
     path = folders[1] / "tuned.json"
     plan = json.loads(path.read_text())
     plan["tuning"]["objectives"][0]["direction"] = "maximize"
     path.write_text(json.dumps(plan))
-    assert main(["--tuners", *map(str, folders), "--out", out]) == 2
+    assert main(["tuners", *map(str, folders), "--out", out]) == 2
     assert "different objectives" in caplog.text
     del plan["tuning"]["searches"][0]
     path.write_text(json.dumps(plan))
-    assert main(["--tuners", *map(str, folders), "--out", out]) == 2
+    assert main(["tuners", *map(str, folders), "--out", out]) == 2
     assert "other has other losses or searches than plain" in caplog.text

@@ -87,7 +87,7 @@ def write(folder, content=CONTENT, arrays=None):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = write(tmp_path_factory.mktemp("page") / "e.verdict")
-    assert main(["--verdict", str(folder)]) == 0
+    assert main(["verdict", str(folder)]) == 0
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
@@ -162,7 +162,7 @@ def test_a_verdict_without_curves_pairs_or_labels_has_a_page(tmp_path):
     content |= {"classes": None, "flip": "none", "not_applicable": {}}
     content["settings"] = {"resamples": 0, "device": "cpu"}
     folder = write(tmp_path / "e.verdict", content, {})
-    assert main(["--verdict", str(folder)]) == 0
+    assert main(["verdict", str(folder)]) == 0
     text = (folder / "index.html").read_text(encoding="utf-8")
     assert "<img" not in text
     assert "Protocols left out" not in text
@@ -173,7 +173,7 @@ def test_a_verdict_without_curves_pairs_or_labels_has_a_page(tmp_path):
 def test_folders_that_are_no_verdict_are_refused(tmp_path, caplog):
     def message(folder):
         caplog.clear()
-        assert main(["--verdict", str(folder)]) == 2
+        assert main(["verdict", str(folder)]) == 2
         return caplog.records[-1].getMessage()
 
     assert "is not a verdict (verdict.json is missing)" in message(tmp_path)

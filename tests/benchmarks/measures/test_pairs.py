@@ -10,6 +10,7 @@ from benchmarks.measures.detection_cost import Costs, min_dcf
 from benchmarks.measures.pair_blocks import PairBlocks
 from benchmarks.measures.pair_resamples import exact_statistics
 from benchmarks.measures.pairs import level_counts, pair_counts, pair_scores, verify_pairs
+from benchmarks.measures.rate_grid import rate_grid
 from benchmarks.measures.resampling import Resamples, resample
 from benchmarks.measures.roc import auc, eer, eer_midpoint, eer_threshold, roc, tar_at_far
 from benchmarks.protocols import ProtocolError
@@ -248,9 +249,10 @@ def brute_force(embeddings, labels, units, weights, fars, score="cosine"):
     return exact_statistics(roc(genuine, impostor), fars)
 
 
-def compare(embeddings, labels, drawn, fars):
-    verified = verify_pairs(embeddings, labels, fars, drawn=drawn)
+def compare(embeddings, labels, drawn, fars, curve_fars=()):
+    verified = verify_pairs(embeddings, labels, fars, drawn=drawn, curve_fars=curve_fars)
     units = drawn.counts.shape[1]
+    fars = (*fars, *curve_fars)
     wanted = [brute_force(embeddings, labels, drawn.units, row, fars) for row in drawn.counts]
     without = 1 - np.eye(units, dtype=int)
     left = [brute_force(embeddings, labels, drawn.units, row, fars) for row in without]
@@ -268,7 +270,9 @@ def test_resamples_of_few_scores_are_those_of_repeated_identities(grouped):
     drawn = Resamples(
         units, rng.multinomial(units.max() + 1, np.full(units.max() + 1, 1 / (units.max() + 1)), 40)
     )
-    verified, wanted, left = compare(embeddings, labels, drawn, (0.3, 0.05))
+    curve_fars = rate_grid(18 * 17 // 2 * 25)  # down to ten of the impostor pairs, and up to 1
+    verified, wanted, left = compare(embeddings, labels, drawn, (0.3, 0.05), curve_fars)
+    assert verified.replicates.shape == (40, 3 + 2 + 13)
     np.testing.assert_allclose(verified.replicates, wanted, atol=1e-5)  # sums in float32
     np.testing.assert_allclose(verified.left_out, left, atol=1e-5)
 
@@ -290,6 +294,38 @@ def test_resamples_follow_repeated_identities(monkeypatch):
     spread = np.sqrt(((left - left.mean(0)) ** 2).sum(0))
     ours = np.sqrt(((verified.left_out - verified.left_out.mean(0)) ** 2).sum(0))
     np.testing.assert_allclose(ours, spread, rtol=0.05)
+
+
+def test_the_curve_between_the_operating_points_follows_repeated_identities():
+    """Of the grid only 0.1 and 0.01 have thresholds crowded around them."""
+    embeddings, labels = clusters(40, images=8, dim=32)
+    drawn = resample(labels, 20)
+    grid = [far for far in rate_grid(pair_counts(labels)[1]) if far >= 5e-4]
+    verified, wanted, _ = compare(embeddings, labels, drawn, (0.1, 0.01), grid)
+    got, wanted = verified.replicates[:, 5:], wanted[:, 5:]
+    spread = wanted.std(axis=0)
+    moving = spread > 1e-4  # near FAR = 1 nothing moves
+    assert moving.sum() >= 12
+    error = np.median(np.abs(got - wanted), axis=0)
+    assert (error[moving] / spread[moving]).max() < 0.1
+    assert error[~moving].max(initial=0) < 1e-4
+    np.testing.assert_allclose(got.std(axis=0)[moving], spread[moving], rtol=0.1)
+    # The same numbers as at an operating point, which is in both.
+    for column, far in ((3, 0.1), (4, 0.01)):
+        same = verified.replicates[:, 5 + grid.index(far)]
+        np.testing.assert_array_equal(same, verified.replicates[:, column])
+
+
+def test_rate_grid():
+    grid = rate_grid(123_456)
+    assert grid[-1] == 1.0
+    assert {1e-1, 1e-2, 1e-3, 1e-4} <= set(grid.tolist())
+    assert len(grid) == 1 + int(5 * np.log10(12_345.6))
+    assert grid[0] * 123_456 >= 10 > grid[0] * 10**-0.2 * 123_456
+    np.testing.assert_allclose(grid[1:] / grid[:-1], 10**0.2, rtol=1e-5)
+    assert rate_grid(10).tolist() == [1.0]
+    assert rate_grid(1000)[0] == 0.01  # ten of a thousand
+    assert rate_grid(9).tolist() == rate_grid(0).tolist() == []
 
 
 @pytest.mark.parametrize(("spread", "seed"), [(1.0, 5), (0.8, 3)])

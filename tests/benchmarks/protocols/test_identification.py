@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import ProtocolError
+from benchmarks.measures import detection_grid
+from benchmarks.measures.detection import UnitScores, accepted
+from benchmarks.measures.detection_grid import accepted_along
 from benchmarks.measures.resampling import resample
 from benchmarks.measures.search import cmc, dir_curve, point_at, searches, tpir_at_fpir
 from benchmarks.protocols.galleries import Gallery, draw_gallery, search_gallery, templates
@@ -246,6 +249,66 @@ def test_replicates_are_metrics_of_repeated_identities(quantised):
         got = [outcome.left_out[name][unit] for name in names]
         left = weighted(run, (np.arange(14) != unit).astype(int), fpirs, 3)
         np.testing.assert_allclose(got, left, atol=1e-12)
+
+
+def test_curves_are_those_of_repeated_identities():
+    rng = np.random.default_rng(8)
+    embeddings, labels = clustered(rng, rng.integers(15, 30, 14), noise=0.7)
+    run = judged(embeddings, labels)
+    outcome = identification(run, "test", Settings(fpirs=(0.1,), galleries=3, resamples=12))
+    curves = {key.removeprefix(PREFIX): item for key, item in outcome.curves.items()}
+    fpirs, ranks = curves["replicate_fpir"], curves["replicate_rank"]
+    assert fpirs[-1] == 1.0
+    assert len(fpirs) >= 5
+    assert ranks.tolist() == [1, 2, 3, 5, 7]  # of seven enrolled
+    counts = resample(labels, 12).counts
+    weightings = {
+        "replicate": counts,
+        "left_out": (1 - np.eye(14)).astype(int),
+        "grid": np.ones((1, 14), int),
+    }
+    for kind, rows in weightings.items():
+        cmc, tpir = (np.atleast_2d(curves[f"{kind}_{name}"]) for name in ("cmc", "tpir"))
+        assert cmc.shape == (len(rows), 5)
+        for row, weights in enumerate(rows):
+            wanted = weighted(run, weights, fpirs, 3)
+            np.testing.assert_allclose(cmc[row][[0, 3]], wanted[:2], atol=1e-6)
+            np.testing.assert_allclose(tpir[row], wanted[3:], atol=1e-6)
+    found = ranks <= curves["rank"][-1]  # at the last rank that occurs everybody is found
+    np.testing.assert_allclose(curves["grid_cmc"][found], curves["cmc"][ranks[found] - 1])
+    assert (curves["grid_cmc"][~found] == 1).all()
+    column = fpirs.tolist().index(0.1)
+    name = PREFIX + "tpir_at_fpir_1e-01"
+    assert curves["grid_tpir"][column] == pytest.approx(outcome.metrics[name], abs=1e-12)
+
+
+def accepted_case(rng):
+    """Scores with ties, units without weight, more units than images have."""
+    units, others = rng.integers(2, 6, 2)
+    levels = rng.integers(2, 12)
+    hits, negatives = (
+        UnitScores(rng.integers(0, levels, count) / levels, rng.integers(0, size, count))
+        for count, size in ((rng.integers(0, 20), units), (rng.integers(1, 40), others))
+    )
+    rows = rng.integers(1, 6)
+    hit_weights = rng.integers(0, 3, (rng.choice([1, rows]), units))
+    return hits, negatives, hit_weights, rng.integers(0, 3, (rows, others))
+
+
+def test_a_whole_curve_is_its_points(monkeypatch):
+    rng = np.random.default_rng(9)
+    targets = [0.0, 0.05, 0.1, 1 / 3, 0.5, 0.9, 1.0]
+    undefined = 0
+    for block in (1, 100, 2**21):  # one row at a time, some, all
+        monkeypatch.setattr(detection_grid, "BLOCK", block)
+        for _ in range(60):
+            case = accepted_case(rng)
+            wanted, got = accepted(*case, targets), accepted_along(*case, targets)
+            rows = (len(case[3]), len(targets))
+            for one, other in zip(wanted, got, strict=True):
+                np.testing.assert_array_equal(np.broadcast_to(one, rows), other)
+            undefined += np.isnan(got[1]).any()
+    assert undefined
 
 
 def test_metrics_and_curves():

@@ -320,6 +320,37 @@ def test_replicates_are_metrics_of_repeated_identities(levels):
             np.testing.assert_allclose(got, weighted(item, *times, kept), atol=1e-12)
 
 
+def test_the_curve_is_that_of_repeated_identities():
+    run = make_run(np.random.default_rng(4))
+    known, unknown = rows(run)
+    outcome = open_set_recognition(run, "test", Settings(fpirs=(0.1,), resamples=30))
+    home = f"{PREFIX}nearest_mean_"
+    fprs = outcome.curves[f"{home}replicate_fpr"]
+    assert fprs[0] * len(unknown) >= 10
+    assert len(fprs) >= 3
+    item = scored(run, known, unknown)["nearest_mean"]
+    first, second = resample(run.labels[known], 30), resample(run.labels[unknown], 30)
+    once = np.ones(len(known), int)
+    draws = {
+        "replicate": [
+            (one[first.units], other[second.units])
+            for one, other in zip(first.counts, second.counts, strict=True)
+        ],
+        "left_out": [(once, (second.units != unit).astype(int)) for unit in range(9)],
+        "grid": [(once, np.ones(len(unknown), int))],
+    }
+    for kind, times in draws.items():
+        got = np.atleast_2d(outcome.curves[f"{home}{kind}_ccr"])
+        assert got.shape == (len(times), len(fprs))
+        for row, each in zip(got, times, strict=True):
+            np.testing.assert_allclose(row, weighted(item, *each, fprs)[2:], atol=1e-6)
+    column, name = fprs.tolist().index(0.1), f"{PREFIX}ccr_at_fpr_nearest_mean_1e-01"
+    assert outcome.curves[f"{home}grid_ccr"][column] == outcome.metrics[name]
+    found = outcome.curves[f"{home}replicate_ccr"][:, column]
+    np.testing.assert_allclose(found, outcome.replicates[name], rtol=1e-6)
+    assert not any("max_logit_replicate" in name for name in outcome.curves)
+
+
 def test_known_and_unknown_are_drawn_apart():
     run = make_run(np.random.default_rng(5), known=9, unknown=9)
     known, unknown = rows(run)

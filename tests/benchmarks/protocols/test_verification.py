@@ -149,3 +149,29 @@ def test_replicates_stand_beside_the_metrics_they_belong_to(planted):
     assert outcome.left_out["verification/auc"][unit] == pytest.approx(
         alone.metrics["verification/auc"], abs=1e-3
     )
+
+
+def test_the_curve_has_the_replicates_of_the_metrics(planted):
+    run, _ = planted
+    outcome = verify(run, resamples=50)
+    curves = {
+        key.removeprefix("test/verification/"): item
+        for key, item in outcome.curves.items()
+        if key.startswith("test/")
+    }
+    far = curves["replicate_far"]
+    assert far[0] * outcome.metrics["verification/impostor_pairs"] >= 10
+    assert curves["replicate_tar"].shape == (50, len(far))
+    assert curves["left_out_tar"].shape == (12, len(far))
+    assert curves["replicate_tar"].dtype == np.float32
+    for text in ("1e-01", "1e-02"):
+        (column,) = np.flatnonzero(far == float(text))
+        name = f"verification/tar_at_far_{text}"
+        assert curves["grid_tar"][column] == outcome.metrics[name]
+        for kind, store in (("replicate", outcome.replicates), ("left_out", outcome.left_out)):
+            found = curves[f"{kind}_tar"][:, column]
+            np.testing.assert_allclose(found, store[name], rtol=1e-6)
+    assert (curves["replicate_tar"][:, -1] == 1).all()
+    assert "validation/verification/far" in outcome.curves
+    assert "validation/verification/replicate_far" not in outcome.curves
+    assert "test/verification/replicate_far" not in verify(run, resamples=0).curves
