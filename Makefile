@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := run
 .PHONY: run setup test test-fast check check-losses check-protocols speed-losses speed-protocols coverage \
-	format mlflow report gallery docs docs-losses clean help
+	format mlflow report gallery docs docs-config docs-losses clean help
 
 run: setup ## set up, run the study of CONFIG (default: config/default.yaml), print the report's path
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -65,6 +65,9 @@ gallery: setup ## draw docs/gallery.md and its images from the tables in reports
 
 docs: setup ## the documentation as a site in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-config: setup ## write the tables of config/README.md from config/schema.yaml
+	$(BIN)/python -m benchmarks.schema_docs
 
 docs-losses: setup ## write docs/losses from the catalog and the docstrings
 	$(BIN)/python -m reports.loss_pages

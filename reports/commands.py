@@ -9,6 +9,8 @@ from pathlib import Path
 
 from reports import gallery
 from reports.across import write_across
+from reports.compare import write_comparison
+from reports.export import export
 from reports.figures import redraw
 from reports.making import PARTS, make
 from reports.tuners import write_tuners
@@ -70,6 +72,19 @@ def _gallery_arguments(parser: ArgumentParser) -> None:
 
 def _gallery(given: Namespace) -> Iterable[object]:
     return [*(gallery.take(given.take) if given.take else []), *gallery.write(given.to)]
+
+
+def _export_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("study", type=Path, help="folder of the study")
+    _folder(parser, "--to", "a new folder, or one with an earlier export")
+    _folder(parser, "--runs", "the run store (default: runs beside the study)", required=False)
+
+
+def _compare_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, help="folder of a study")
+    parser.add_argument("second", type=Path, help="folder of another one")
+    _folder(parser, "--out", "folder of the page, the table and the figure")
+    _folder(parser, "--runs", "the run store (default: runs beside each study)", required=False)
 
 
 def _studies(parser: ArgumentParser) -> None:
@@ -145,5 +160,23 @@ COMMANDS = (
         ("gallery", "gallery --take results"),
         _gallery_arguments,
         _gallery,
+    ),
+    Command(
+        "compare",
+        "two studies side by side",
+        "Two studies of the same data side by side: settings that both have, with their paired\n"
+        "differences, and what differs in configuration, code and machines.",
+        ("compare results/before results/after --out results/before_after",),
+        _compare_arguments,
+        lambda given: write_comparison(given.first, given.second, given.runs, given.out),
+    ),
+    Command(
+        "export",
+        "all that a paper's supplement needs",
+        "Write tables, figures, page, configuration, environment, provenance, results of every run\n"
+        "and checksums into one folder without paths of this machine.",
+        ("export results/omniglot_cpu --to supplement",),
+        _export_arguments,
+        lambda given: export(given.study, given.runs, given.to),
     ),
 )

@@ -50,7 +50,7 @@ class Source:
     Attributes
     ----------
     name : the figure in the gallery.
-    study : a study of ``config``, or words for another.
+    study : a study of ``config``, ``A+B`` for a comparison of two, or words for another.
     figure : its name in the report of that study.
     """
 
@@ -105,8 +105,10 @@ def take(results: Path) -> list[Path]:
     """
     taken = []
     for source in sources():
-        folder = results / source.study / "report" / "figures"
-        if not folder.is_dir():
+        own = results / source.study
+        folders = [own / "figures", own / "report" / "figures"]
+        folder = next((each for each in folders if each.is_dir()), None)
+        if folder is None:
             continue
         path = folder / f"{source.figure}.csv"
         if not path.exists():
@@ -162,10 +164,7 @@ def _entry(picture: Picture) -> str:
     return "\n\n".join(
         [
             f"### {_plain(picture.title)}",
-            *(
-                f"![{_alt(picture.alt)}]({IMAGES}/{name}{suffix})"
-                for suffix in _suffixes(picture)
-            ),
+            *(f"![{_alt(picture.alt)}]({IMAGES}/{name}{suffix})" for suffix in _suffixes(picture)),
             _plain(picture.caption),
             f"From {_study(picture.source.study)}: [{name}.csv](../reports/gallery/{name}.csv)\n",
         ]
@@ -178,9 +177,15 @@ def _suffixes(picture: Picture) -> Iterator[str]:
         yield ".gif"
 
 
-def _study(name: str) -> str:
-    known = (ROOT / "config" / f"{name}.yaml").exists()
-    return f"the study [{name}](../config/{name}.yaml)" if known else f"a study of {name}"
+def _study(names: str) -> str:
+    links = [
+        f"[{name}](../config/{name}.yaml)"
+        for name in names.split("+")
+        if (ROOT / "config" / f"{name}.yaml").exists()
+    ]
+    if not links:
+        return f"a study of {names}"
+    return f"the stud{'ies' if len(links) > 1 else 'y'} {' and '.join(links)}"
 
 
 def _plain(text: str) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports.baseline import baseline
-from reports.best_settings import best_settings_table
 from reports.collect import STATUSES, Study
 from reports.datasheet import provenance, setup
 from reports.details import by_protocol
@@ -52,8 +50,7 @@ def write_page(
     -------
     The page.
     """
-    named = {table.name: table for table in _own_tables(study, selection)}
-    named |= {table.name: table for table in tables}
+    named = {table.name: table for table in tables}
     shown, links = pictures(figures), Links(study)
     mirror = read_mirror(study.runs.parent / study.plan["study"] / RECORD)
     statuses = study.frame["status"].value_counts()
@@ -81,19 +78,13 @@ def write_page(
             ],
             total=len(study.frame),
             command=command,
-            redraw=f"python -m reports redraw {out / 'figures'}",
+            redraw=shlex.join(["python", "-m", "reports", "redraw", str(out / "figures")]),
         )
     )
     path = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8", newline="\n")
     return path
-
-
-def _own_tables(study: Study, selection: Selection) -> list[Table]:
-    """Tables that sentences of the summary rest on, unless the report wrote them as files."""
-    found = [baseline(study, selection.cells), best_settings_table(study)]
-    return [replace(table, formats=()) for table in found]
 
 
 def _environment() -> Environment:

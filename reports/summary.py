@@ -216,7 +216,8 @@ def setting_text(study: Study, cell: str) -> str:
     """
     row = study.cell(cell)
     if cell in study.arms.values():
-        return cell.removeprefix(f"{row['loss']} ")
+        chosen = cell.removeprefix(f"{row['loss']} ")
+        return chosen if (study.tuning or {})["studies"] > 1 else chosen.replace("tuned 1", "tuned")
     wanted: list[str] = [key for key in ("margin", "scale") if key in study.settings]
     wanted += [key for key in study.axes[str(row["loss"])] if key not in wanted]
     if study.tuning is None:

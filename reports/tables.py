@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports import metrics
+from reports.baseline import baseline
+from reports.best_settings import best_settings_table
 from reports.collect import STATUSES, Study
 from reports.comparison import MIN_SEEDS
 from reports.details import all_metrics, paired, refusals, uncertainty
@@ -30,6 +32,7 @@ def all_tables(study: Study, selection: Selection) -> list[Table]:
     tables = [
         _results(study, selection.cells, "comparison", "Losses compared", selection.rule),
         paired(study, selection.cells),
+        baseline(study, selection.cells),
         uncertainty(study, selection.cells),
         all_metrics(study, selection.cells),
         _failures(study),
@@ -41,6 +44,8 @@ def all_tables(study: Study, selection: Selection) -> list[Table]:
             "best of them."
         )
         tables.insert(2, _results(study, cells, "ablation", "All settings", caption))
+    settings = best_settings_table(study)
+    tables += [settings] if settings.rows else []
     tables += geometry_tables(study, selection) + published_tables(study, selection)
     return tables + tuning_tables(study, selection)
 

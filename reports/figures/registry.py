@@ -41,6 +41,7 @@ from reports.figures import (
     tuning_importance,
     tuning_parallel,
     tuning_pareto,
+    two_studies,
     worlds,
 )
 from reports.figures.style import Drawing
@@ -83,6 +84,7 @@ class Family:
 FIGURES = (
     Family("seeds", "Comparison", seeds.gather, seeds.draw),
     Family("ranks", "Comparison", ranks.gather, ranks.draw),
+    Family("two_studies", "Comparison", two_studies.gather, two_studies.draw),
     Family("closed_vs_open", "Closed set and open set", worlds.gather, worlds.draw),
     Family("pareto", "Closed set and open set", pareto.gather, pareto.draw),
     Family("correlation", "Closed set and open set", correlation.gather, correlation.draw),

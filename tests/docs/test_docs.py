@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ import yaml
 
 from benchmarks import __main__ as command_line
 from benchmarks import config as study_config
+from benchmarks import schema_docs
 from benchmarks.protocols import PROTOCOLS
 from datasets.registry import DATASETS
 from losses import __main__ as catalog_command_line
@@ -63,63 +63,58 @@ def rows(path: Path) -> set[tuple[str, ...]]:
     return {tuple(cells(line)) for line in lines if line.startswith("|")}
 
 
-def bounds(rule: dict[str, Any]) -> str:
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    return "".join(f", {sign} {rule[key]}" for key, sign in signs.items() if key in rule)
+def test_the_tables_of_keys_are_those_of_the_schema() -> None:
+    guide = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert schema_docs.filled(guide) == guide, "`make docs-config` was not run"
+    keys = [row[0].strip("`") for row in map(cells, guide.splitlines()) if len(row) == 4]
+    for key in ("seeds", "dataset.name", "tune.halving.rungs"):
+        assert keys.count(key) == 1
 
 
-def allowed(rule: dict[str, Any]) -> str:
-    """The values that a rule of the schema allows, as the table writes them."""
-    if "anyOf" in rule:
-        return "; or ".join(allowed(choice) for choice in rule["anyOf"])
-    if "const" in rule:
-        return f"`{rule['const']}`"
-    if "enum" in rule:
-        return ", ".join(f"`{choice}`" for choice in rule["enum"])
-    kind = rule["type"]
-    if isinstance(kind, list):
-        one, _ = kind
-        return f"{allowed({**rule, 'type': one})}; or `null`"
-    if kind == "array":
-        return f"list of: {allowed(rule['items'])}"
-    if kind == "string" and "pattern" in rule:
-        return f"text like `{rule['pattern']}`"
-    names = {
-        "integer": "whole number",
-        "number": "number",
-        "object": "mapping",
-        "string": "text",
-        "boolean": "`true`, `false`",
-    }
-    return names[kind] + bounds(rule)
+def test_every_key_of_a_study_file_is_explained() -> None:
+    explained = dict(schema_docs.keys(SCHEMA))
+    short = [key for key, row in explained.items() if len(cells(row)[3]) < 15]
+    assert len(explained) > 70
+    assert not short
+    broken = [key for key, row in explained.items() if len(cells(row)) != 4]
+    assert not broken, f"a | in an explanation would end its cell: {broken}"
 
 
-def default(rule: dict[str, Any], required: bool) -> str:
-    """A default as the table writes it."""
-    if required:
-        return "required"
-    if "default" not in rule:
-        return "–"
-    value = rule["default"]
-    return f"`{value}`" if value and isinstance(value, str) else f"`{json.dumps(value)}`"
+@pytest.mark.parametrize(
+    ("rule", "row"),
+    [
+        ("{type: integer, minimum: 1, default: 5}", "| `5` | whole number, ≥ 1 |"),
+        (
+            "{type: [number, 'null'], exclusiveMinimum: 0, default: null}",
+            "| `null` | number, > 0; or `null` |",
+        ),
+        ("{enum: [cpu, cuda], default: cpu}", "| `cpu` | `cpu`, `cuda` |"),
+        (
+            "{anyOf: [{const: auto}, {type: number, maximum: 9}], default: auto}",
+            "| `auto` | `auto`; or number, ≤ 9 |",
+        ),
+        (
+            "{type: array, items: {type: string}, default: [a, b]}",
+            '| `["a", "b"]` | list of: text |',
+        ),
+        ("{type: string, pattern: '^x$'}", "| – | text like `^x$` |"),
+        ("{type: boolean, default: false}", "| `false` | `true`, `false` |"),
+    ],
+)
+def test_rules_of_the_schema_in_words(rule: str, row: str) -> None:
+    schema = {"properties": {"key": {**yaml.safe_load(rule), "description": "Why."}}}
+    assert dict(schema_docs.keys(schema)) == {"key": f"| `key` {row} Why. |"}
+    [(_, required)] = schema_docs.keys({**schema, "required": ["key"]})
+    assert cells(required)[1] == "required"
 
 
-def keys(schema: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:
-    """Key, default and allowed values of every key of the schema."""
-    for key, rule in schema.get("properties", {}).items():
-        yield f"`{above}{key}`", default(rule, key in schema.get("required", ())), allowed(rule)
-        yield from keys(rule, f"{above}{key}.")
-
-
-def test_every_key_of_a_study_file_stands_in_the_guide_as_in_the_schema() -> None:
-    found = {row[:3]: row for row in rows(ROOT / "config" / "README.md") if len(row) == 4}
-    expected = set(keys(SCHEMA))
-    missing = ["| " + " | ".join(row) + " | … |" for row in sorted(expected - found.keys())]
-    assert not missing, "config/README.md lacks these rows:\n" + "\n".join(missing)
-    assert all(len(found[row][3]) > 15 for row in expected), "a key without an explanation"
-    known = {row[0] for row in expected}
-    gone = {row for row in found if re.fullmatch(r"`[a-z_.]+`", row[0]) and row[0] not in known}
-    assert not gone, f"config/README.md explains keys that there are not: {sorted(gone)}"
+def test_a_section_without_its_place_in_the_guide_is_an_error() -> None:
+    guide = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="tables"):
+        schema_docs.filled(guide.replace("<!-- keys: tune -->", ""))
+    changed = guide.replace("| `augment.flip` | `0` |", "| `augment.flip` | `1` |")
+    assert changed != guide
+    assert schema_docs.filled(changed) == guide
 
 
 def test_every_loss_and_hyperparameter_stands_on_its_page_as_in_the_catalog() -> None:

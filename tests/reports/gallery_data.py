@@ -1,6 +1,6 @@
 """What is drawn in a figure, as a table: not its pixels, which differ by machine and library.
 
-    python -m tests.reports.gallery_data --write    # renew tests/reports/golden/gallery
+python -m tests.reports.gallery_data --write    # renew tests/reports/golden/gallery
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedFormatter
-from matplotlib.category import StrCategoryFormatter
+from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
 from reports import gallery
@@ -28,13 +27,14 @@ from reports.figures.saving import read
 from reports.figures.style import styled
 
 GOLDEN = Path(__file__).parent / "golden" / "gallery"
-NUMBERS = ["artists", "points", "x_low", "x_mean", "x_high", "y_low", "y_mean", "y_high"]
+PLACES = ("low", "mean", "high", "late")  # late: mean that counts the later points more
+NUMBERS = ["artists", "points", *(f"{axis}_{place}" for axis in "xy" for place in PLACES)]
 Points = NDArray[np.float64]
 
 
 def drawn(figure: Figure) -> pd.DataFrame:
     """Rows of the panels of a figure: each text in its own row; of what is drawn one row per label
-    and kind (unlabelled artists of a kind together) with extent and mean of its points.
+    and kind (unlabelled artists of a kind together) with the extent and two means of its points.
     """
     rows = [{"panel": -1, "kind": "text", "text": text} for text in _texts(figure)]
     for panel, ax in enumerate(figure.axes):
@@ -51,11 +51,8 @@ def of_gallery(name: str) -> pd.DataFrame:
 
 def golden(name: str) -> pd.DataFrame:
     """What was drawn when the golden tables were written."""
-    return pd.read_csv(GOLDEN / f"{name}.csv", dtype={"text": str}, keep_default_na=False).assign(
-        **{
-            number: lambda frame, number=number: pd.to_numeric(frame[number]) for number in NUMBERS
-        }
-    )
+    found = pd.read_csv(GOLDEN / f"{name}.csv", dtype=str, keep_default_na=False)
+    return found.assign(**{number: pd.to_numeric(found[number]) for number in NUMBERS})
 
 
 def difference(now: pd.DataFrame, then: pd.DataFrame) -> str:
@@ -77,12 +74,10 @@ def difference(now: pd.DataFrame, then: pd.DataFrame) -> str:
 
 
 def _texts(artist: Figure | Axes) -> Iterator[str]:
-    texts = [*artist.texts]
+    texts = [*artist.texts]  # a figure's title is one of them
     for legend in artist.legends if isinstance(artist, Figure) else [artist.get_legend()]:
         if legend is not None:
             texts += [legend.get_title(), *legend.get_texts()]
-    if isinstance(artist, Figure) and artist._suptitle is not None:
-        texts.append(artist._suptitle)
     yield from (_line(text.get_text()) for text in texts if text.get_text().strip())
 
 
@@ -96,8 +91,10 @@ def _words(ax: Axes) -> Iterator[tuple[str, str]]:
         low, high = axis.get_view_interval()
         turned = ", reversed" if low > high else ""
         yield f"{name} scale", f"{axis.get_scale()}{turned}"
-        if isinstance(axis.get_major_formatter(), FixedFormatter | StrCategoryFormatter):
-            yield f"{name} ticks", ", ".join(_line(t.get_text()) for t in axis.get_ticklabels())
+        places = axis.get_major_locator()
+        if isinstance(places, FixedLocator):
+            words = axis.get_major_formatter().format_ticks(list(places()))
+            yield f"{name} ticks", " · ".join(map(_line, words))
     texts = list(_texts(ax))
     if texts:
         yield "text", " · ".join(texts)
@@ -122,7 +119,8 @@ def _points(artist: Artist) -> Points:
     if isinstance(artist, Line2D):
         found = np.asarray(artist.get_xydata(), dtype=float)
     elif isinstance(artist, QuadMesh | AxesImage):
-        values = np.ma.filled(np.ma.asarray(artist.get_array(), dtype=float), np.nan).ravel()
+        cells: Points = np.ma.asarray(artist.get_array(), dtype=float).filled(np.nan)
+        values = cells.ravel()
         found = np.column_stack([np.arange(len(values)), values])
     elif isinstance(artist, PathCollection):
         found = np.ma.filled(np.ma.asarray(artist.get_offsets(), dtype=float), np.nan)
@@ -143,8 +141,9 @@ def _summary(groups: list[Points]) -> dict[str, float]:
     for name, values in zip("xy", points.T, strict=True):
         finite = values[np.isfinite(values)]
         if len(finite):
-            found = (finite.min(), finite.mean(), finite.max())
-            row |= dict(zip([f"{name}_low", f"{name}_mean", f"{name}_high"], found, strict=True))
+            late = (finite * np.linspace(0, 2, len(finite))).mean()
+            found = (finite.min(), finite.mean(), finite.max(), late)
+            row |= dict(zip([f"{name}_{place}" for place in PLACES], found, strict=True))
     return row
 
 
