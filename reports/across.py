@@ -53,8 +53,12 @@ def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: P
 
 def final_plan(folder: Path) -> Path:
     """The plan of all runs of a study: ``tuned.json`` where it is tuned, else ``plan.json``."""
-    tuned = folder / "tuned.json"
-    return tuned if tuned.exists() else folder / "plan.json"
+    tuned, plan = folder / "tuned.json", folder / "plan.json"
+    if not (tuned.exists() or plan.exists()):
+        raise ReportError(
+            f"{folder}: is no folder of a study (it has no plan.json); give results/STUDY"
+        )
+    return tuned if tuned.exists() else plan
 
 
 def across(studies: Sequence[Study], names: Sequence[str], metric: str) -> Table:

@@ -8,7 +8,9 @@ from typing import Literal
 
 from reports import metrics
 from reports.collect import Study
-from reports.summary import Number, full_setting, loss_title, summarise
+from reports.summary import Number, compare, full_setting, loss_title, open_metric, summarise
+from reports.table import cell_name
+from reports.words import in_sentence, joined
 
 Verdict = Literal["best", "tied", "cannot tell", "alone", "trade-off"]
 
@@ -54,6 +56,26 @@ def pick(study: Study, cell: str, names: Sequence[str], cells: Sequence[str]) ->
     return Pick(
         cell, loss_title(loss), full_setting(study, cell), values, _speed(study, cell, cells)
     )
+
+
+def without_value(study: Study, cells: Sequence[str]) -> str:
+    """A further sentence on settings that could not be judged; empty for none."""
+    names = [cell_name(study, cell) for cell in cells]
+    return f" Without a value, so not judged: {joined(names)}." if names else ""
+
+
+def behind(study: Study, cell: str, name: str, cells: Sequence[str]) -> str:
+    """A further sentence where a setting chosen by one verification metric is distinguishably worse
+    by the main one; empty otherwise.
+    """
+    main = open_metric(study)
+    if main is None or name == main or not name.startswith("verification/"):
+        return ""
+    found = compare(study, main, cells)
+    if found.best is None or found.marks[list(cells).index(cell)] != "worse":
+        return ""
+    better = cell_name(study, cells[found.best])
+    return f" But by {in_sentence(main)} it is distinguishably worse than {better}."
 
 
 def _speed(study: Study, cell: str, cells: Sequence[str]) -> str:

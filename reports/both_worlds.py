@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from reports import metrics
-from reports.advice import Advice, Verdict, pick
+from reports.advice import Advice, Verdict, behind, pick, without_value
 from reports.collect import Study
 from reports.summary import compare, summarise
 from reports.table import cell_name
@@ -23,20 +23,23 @@ def both_worlds(study: Study, closed: str, opened: str, cells: Sequence[str]) ->
     have both.
     """
     names = (closed, opened)
-    comparisons = [compare(study, name, cells) for name in names]
     means = np.array([[each.mean for each in summarise(study, n, cells)] for n in names])
     for place, name in enumerate(names):
         means[place] *= 1 if metrics.metric(name).higher_is_better else -1
     known = [i for i in range(len(cells)) if np.isfinite(means[:, i]).all()]
     if len(known) < 2:
         return None
+    # Of a setting with one of the two values nothing is known in both: it is no rival here.
+    judged = [cells[i] for i in known]
+    comparisons = [compare(study, name, judged) for name in names]
     metric = " and ".join(metrics.metric(name).title for name in names)
-    marks = [[each.marks[i] for each in comparisons] for i in known]
+    marks = [[each.marks[k] for each in comparisons] for k in range(len(known))]
+    gone = without_value(study, [cell for i, cell in enumerate(cells) if i not in known])
     # Without any tested pair, "not distinguishable" would only mean "not tested".
     if not any("worse" in own or "indistinguishable" in own for own in marks):
         front = _front(means, known)
         text = "Too few common seeds for any claim: no other setting beats these in both means."
-        return _several(study, metric, "cannot tell", front, names, cells, text)
+        return _several(study, metric, "cannot tell", front, names, cells, text + gone)
     good = [
         i for i, own in zip(known, marks, strict=True) if {*own} <= {"best", "indistinguishable"}
     ]
@@ -46,19 +49,20 @@ def both_worlds(study: Study, closed: str, opened: str, cells: Sequence[str]) ->
             f"No setting is among the best in both {worlds}: a trade-off. No other setting beats "
             "these in both means."
         )
-        return _several(study, metric, "trade-off", _front(means, known), names, cells, text)
+        return _several(study, metric, "trade-off", _front(means, known), names, cells, text + gone)
     ranks = rankdata(-means[:, known], axis=1).mean(axis=0)
     first = min(good, key=lambda i: (ranks[known.index(i)], i))
     same = [cell_name(study, cells[i]) for i in good if i != first]
     picks = [pick(study, cells[first], names, cells)]
+    more = behind(study, cells[first], opened, cells) + gone
     if len(good) == len(known):
         text = f"None of the {counted(len(known), 'setting')} can be told apart in both worlds."
-        return Advice(GOAL, metric, "cannot tell", picks, text, same)
+        return Advice(GOAL, metric, "cannot tell", picks, text + more, same)
     if not same:
         text = "The only one that is best, or not distinguishable from the best, in both worlds."
-        return Advice(GOAL, metric, "best", picks, text, same)
+        return Advice(GOAL, metric, "best", picks, text + more, same)
     text = f"As good in both worlds as far as the data tell: {joined(same)}."
-    return Advice(GOAL, metric, "tied", picks, text, same)
+    return Advice(GOAL, metric, "tied", picks, text + more, same)
 
 
 def _front(means: NDArray[np.float64], known: Sequence[int]) -> list[int]:

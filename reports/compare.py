@@ -25,10 +25,11 @@ from reports.intervals import LEVEL, Interval, mean_interval, t_quantile
 from reports.render import plain, write_table
 from reports.selection import select
 from reports.statistics import holm
-from reports.summary import Number, Probability, cell_intervals, number
+from reports.summary import Number, Probability, cell_intervals, number, setting_text
 from reports.table import Column, Entry, Table, cell_name
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+SAME_RUNS = "same runs"
 _SAME = ("loss", "recipe", "backbone", "augment")  # what makes two settings one
 
 
@@ -79,14 +80,21 @@ def write_comparison(first: Path, second: Path, runs: Path | None, out: Path) ->
 
 
 def matches(first: Study, second: Study) -> list[Match]:
-    """Settings that both studies have; of a loss without such the chosen setting of each."""
+    """Settings that both studies have; of a loss without such, and of every loss where one of the
+    studies is tuned, the chosen setting of each.
+
+    Two searches rarely find the same numbers: without the second rule their defaults alone would be
+    compared.
+    """
     theirs = {_identity(second, cell): cell for cell in second.cells["cell"]}
     found = []
     for cell in first.cells["cell"]:
         same = theirs.get(_identity(first, cell))
         if same is not None:
             found.append(Match(cell, same, "same setting"))
-    covered = {str(first.cell(match.first)["loss"]) for match in found}
+    tuned = first.tuning is not None or second.tuning is not None
+    covered = set() if tuned else {str(first.cell(match.first)["loss"]) for match in found}
+    pairs = {(match.first, match.second) for match in found}
     chosen = [
         {str(s.cell(c)["loss"]): c for c in reversed(select(s).cells)} for s in (first, second)
     ]
@@ -94,6 +102,7 @@ def matches(first: Study, second: Study) -> list[Match]:
         Match(chosen[0][loss], chosen[1][loss], "chosen by each")
         for loss in first.losses
         if loss not in covered and loss in chosen[0] and loss in chosen[1]
+        if (chosen[0][loss], chosen[1][loss]) not in pairs
     ]
     return found
 
@@ -120,7 +129,9 @@ def compared(first: Study, second: Study, names: list[str]) -> tuple[Table, pd.D
             found, *ends, tests, holm(raw), strict=True
         ):
             verdict = _verdict(gap, corrected, bool(row.higher_is_better), names[1])
-            cells = [cell_name(first, match.first), match.basis, row.short]
+            cells = [_label(first, second, match), match.basis, row.short]
+            if way == SAME_RUNS:
+                verdict = "not tested"
             values = [number(each, percent=row.percent) for each in (one, two, gap)]
             rows.append(
                 [*cells, *values, gap.n, way, Probability(p), Probability(corrected), verdict]
@@ -154,13 +165,15 @@ def compared(first: Study, second: Study, names: list[str]) -> tuple[Table, pd.D
     caption = (
         f"{names[1]} minus {names[0]}, mean ± half the width of the 95 % interval, in per cent and "
         "percentage points. Settings are the same where loss, hyper-parameters, recipe, backbone and "
-        "augmentation are; of other losses each study's chosen setting stands. Paired: difference "
+        "augmentation are; of other losses, and of those of a tuned study, each study's chosen "
+        "setting stands (first / second where their names differ). Paired: difference "
         "of each seed that both have, on the same test images, and of the resamples of the "
-        "identities where both stored them; unpaired: Welch's t over the seeds of each. Holm "
-        "correction within the metric."
+        "identities where both stored them; unpaired: Welch's t over the seeds of each; same runs: "
+        "both studies took these runs from one store, so that nothing can differ. Holm correction "
+        "within the metric."
     )
     notes = [] if paired else ["Unpaired throughout: the studies split the data differently"]
-    table = Table("compare", f"{names[0]} and {names[1]}", caption, columns, rows, notes)
+    table = Table("compare", "Settings of both studies", caption, columns, rows, notes)
     return table, pd.DataFrame(points)
 
 
@@ -198,7 +211,8 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+            text = "–" if value is None else json.dumps(value)
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else text
     return found
 
 
@@ -235,6 +249,9 @@ def _difference(
     """Second minus first: interval, p, how."""
     row = metrics.metric(name)
     one, two = first.by_seed(name, [match.first])[0], second.by_seed(name, [match.second])[0]
+    if _same_runs(first, second, match):
+        gap = mean_interval(two - one)
+        return gap, float("nan"), SAME_RUNS
     common = sorted(set(first.seeds) & set(second.seeds)) if paired else []
     places = [[study.seeds.index(seed) for seed in common] for study in (first, second)]
     if common:
@@ -255,6 +272,20 @@ def _difference(
         return found.interval, found.p, "paired"
     gap = welch(one, two)
     return gap, gap.p, "unpaired"
+
+
+def _same_runs(first: Study, second: Study, match: Match) -> bool:
+    """Whether both settings are the same folders of one run store."""
+    ids = [dict(s.runs_of(c)) for s, c in ((first, match.first), (second, match.second))]
+    return ids[0] == ids[1] and first.runs.resolve() == second.runs.resolve()
+
+
+def _label(first: Study, second: Study, match: Match) -> str:
+    """The setting; both where the studies name it differently."""
+    names = cell_name(first, match.first), cell_name(second, match.second)
+    if names[0] == names[1]:
+        return names[0]
+    return f"{names[0]} / {setting_text(second, match.second) or names[1]}"
 
 
 def welch(first: np.ndarray, second: np.ndarray) -> Interval:

@@ -254,7 +254,7 @@ def _flips(units: Sequence[Floats | None]) -> list[float]:
 
 
 @lru_cache(maxsize=4)
-def _patterns(units: int) -> NDArray[np.float32]:
+def _patterns(units: int) -> Floats:
     # The same data give the same p-value, and all cells of a table the same patterns.
     return patterns(units, np.random.default_rng(units))
 

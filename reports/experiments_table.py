@@ -63,21 +63,28 @@ class Run:
 
 @dataclass(frozen=True)
 class Experiments:
-    """The table; `columns`: (short, title) of its metrics; `note`: on the links to MLflow."""
+    """The table; `columns`: (short, title) of its metrics; `linked`: whether rows lead to files of
+    their runs and to MLflow; `note`: on the links to MLflow.
+    """
 
     columns: list[tuple[str, str]]
     runs: list[Run]
+    linked: bool
     note: str
 
 
 def experiments(
-    study: Study, selection: Selection, links: Links, mirror: Mirror, out: Path
+    study: Study, selection: Selection, links: Links, mirror: Mirror, out: Path | None
 ) -> Experiments:
-    """Every run in the order of the study; `out`: folder of the page."""
+    """Every run in the order of the study; `out`: folder of the page, None of one that leaves this
+    machine, where neither the run store nor MLflow would be found.
+    """
+    mirror = Mirror() if out is None else mirror
     strict = strict_tar(study, selection.cells)
     names = [*headline_metrics(study), *([strict] if strict is not None else [])]
     settings = {cell: full_setting(study, cell) for cell in links.settings}
-    store = quote(os.path.relpath(study.runs.resolve(), out.resolve()).replace(os.sep, "/"))
+    store = "" if out is None else os.path.relpath(study.runs.resolve(), out.resolve())
+    store = quote(store.replace(os.sep, "/"))
     runs, seen = [], set()
     order = {cell: place for place, cell in enumerate(links.settings)}
     frame = study.frame.sort_values("cell", key=lambda own: own.map(order), kind="stable")
@@ -95,7 +102,7 @@ def experiments(
                 status=str(row["status"]).replace("_", " "),
                 reason="" if row["reason"] != row["reason"] else str(row["reason"] or ""),
                 values=_values(names, [float(row[name]) for name in names]),
-                files=_files(study, own, store),
+                files=_files(study, own, store) if store else [],
                 mlflow_run=mirror.runs.get(own, ""),
                 mlflow_link=mirror.link(own),
             )
@@ -103,7 +110,7 @@ def experiments(
         seen.add(cell)
     rows = [metrics.metric(name) for name in names]
     columns = [(f"{row.short}{' (%)' if row.percent else ''}", row.title) for row in rows]
-    return Experiments(columns, runs, mirror.note)
+    return Experiments(columns, runs, out is not None, mirror.note)
 
 
 def _values(names: Sequence[str], raw: Sequence[float]) -> list[Value]:

@@ -82,7 +82,7 @@ def export(folder: Path, runs: Path | None, to: Path) -> list[Path]:
     for table in tables:
         write_table(table, to / "tables")
     figures = draw_all(study, selection, to / "figures")
-    write_page(study, selection, tables, figures, to, command(plan, store, to))
+    write_page(study, selection, tables, figures, to, command(plan, store, to), alone=True)
     _text(to / "tables.tex", document([each.name for each in tables if "tex" in each.formats]))
     _text(to / "figures" / "captions.md", _captions(figures))
     write_results(study, to)

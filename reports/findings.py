@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from reports import metrics
@@ -44,10 +47,15 @@ def _worlds(study: Study, selection: Selection) -> list[str]:
         ]
     strict = strict_tar(study, selection.cells)
     names = [opened, *([strict] if strict is not None else [])]
-    return [_agreement(study, closed, name) for name in names] if closed is not None else []
+    if closed is None:
+        return []
+    return [_agreement(study, closed, name, selection.cells) for name in names]
 
 
-def _agreement(study: Study, closed: str, opened: str) -> str:
+def _agreement(study: Study, closed: str, opened: str, cells: Sequence[str]) -> str:
+    """Over all settings, and over the compared ones alone where these are fewer (three or more): many
+    settings of one loss are not independent of each other. Words follow the latter.
+    """
     found, _ = rank_agreement(study, closed, opened)
     pair = f"{metrics.metric(closed).title} and {in_sentence(opened)}"
     if np.isnan(found.rho):
@@ -56,6 +64,12 @@ def _agreement(study: Study, closed: str, opened: str) -> str:
         f"{pair} correlate with {rho_text(found)} over the means of "
         f"{counted(found.n, 'setting')} (Spearman, better = higher on both)"
     )
+    own = study.frame[study.frame["cell"].isin(cells)]
+    alone, _ = rank_agreement(replace(study, frame=own), closed, opened)
+    if 3 <= alone.n < found.n:
+        rho = "not defined" if np.isnan(alone.rho) else rho_text(alone)
+        text += f", {rho} over the {alone.n} compared ones alone"
+        found = alone
     if np.isnan(found.low):
         return f"{text}: without an interval no answer can be given."
     if found.low > 0:

@@ -34,6 +34,8 @@ def best_sentence(study: Study, name: str, cells: Sequence[str]) -> str:
     others = [i for i, each in enumerate(numbers) if i != best and each.n > 0]
     if not others:
         return f"{title}: {first}, {value}; nothing to compare it with."
+    if all(numbers[i].mean == numbers[best].mean for i in others):
+        return f"{title}: all {len(others) + 1} settings have the same mean, {value}."
     text = f"{title}: {first} has the best mean, {value}"
     few, same, worse = (
         [i for i in others if comparison.marks[i] == mark]
@@ -136,9 +138,9 @@ def sweep_sentences(study: Study) -> list[str]:
 
 def _sweep(study: Study, found: BestSetting) -> str:
     text = (
-        f"{loss_title(found.loss)}: of {counted(len(found.cells), 'setting')} "
-        f"{setting_text(study, found.best)} has the best {in_sentence(found.metric)}, "
-        f"{_value(found.metric, found.value)}"
+        f"{loss_title(found.loss)}: the best {in_sentence(found.metric)} of "
+        f"{counted(len(found.cells), 'setting')} is {_value(found.metric, found.value)} "
+        f"({setting_text(study, found.best)})"
     )
     if not found.claim or len(found.few) == len(found.cells) - 1:
         return f"{text}; too few common seeds for a claim."

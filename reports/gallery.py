@@ -5,7 +5,6 @@ CSV of a real study in ``reports/gallery``. Nothing is trained, no results are n
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +18,7 @@ from PIL import Image
 
 from reports.errors import ReportError
 from reports.figures.registry import FIGURES, SECTIONS, family_of
-from reports.figures.saving import read, write_gif
+from reports.figures.saving import cores, read, write_gif
 from reports.figures.style import styled
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +83,7 @@ def write(docs: Path) -> list[Path]:
     """
     images = docs / IMAGES
     images.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         running = [pool.submit(paint, source, images) for source in sources()]
         pictures = [each.result() for each in running]
     current = {f"{each.source.name}{end}" for each in pictures for end in _suffixes(each)}
@@ -179,9 +178,9 @@ def _suffixes(picture: Picture) -> Iterator[str]:
 
 def _study(names: str) -> str:
     links = [
-        f"[{name}](../config/{name}.yaml)"
+        f"[{name}](../config/{file})"
         for name in names.split("+")
-        if (ROOT / "config" / f"{name}.yaml").exists()
+        if (ROOT / "config" / (file := f"{name.removesuffix('_quick')}.yaml")).exists()
     ]
     if not links:
         return f"a study of {names}"

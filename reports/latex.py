@@ -80,7 +80,7 @@ def to_latex(table: Table) -> str:
 
 
 def tex(text: str) -> str:
-    """Text for LaTeX: special characters escaped, signs as mathematics; a sign that LaTeX may not
+    r"""Text for LaTeX: special characters escaped, signs as mathematics; a sign that LaTeX may not
     have becomes "?".
 
     >>> tex("50 % of a_b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -194,7 +195,9 @@ def _legend(figure: Figure, ax: Axes, entries: int) -> None:
 
 
 def _svg(draw: Callable[[], Figure]) -> str:
-    with styled(), rc_context({"xtick.major.size": 0, "ytick.major.size": 0}):
+    # The whole font, whose signs have the same names wherever the pages are made.
+    changes: Any = {"font.family": "DejaVu Sans", "xtick.major.size": 0, "ytick.major.size": 0}
+    with styled(), rc_context(changes):
         buffer = io.StringIO()
         # Neither date nor version: equal curves are equal bytes.
         draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

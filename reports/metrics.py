@@ -145,19 +145,40 @@ _ROWS: tuple[tuple[str, str, str, bool | None, bool], ...] = (
     ("geometry/w_ec", "Class weight to its class's mean, W-EC", "W-EC", None, False),
     ("geometry/w_inter", "Class weight to the nearest other, W-Inter", "W-Inter", None, False),
     ("geometry/intra", "Unknown images to their class's mean, Intra", "Intra", None, False),
-    ("geometry/inter", "Mean of an unknown class to the nearest other, Inter", "Inter", None, False),
+    (
+        "geometry/inter",
+        "Mean of an unknown class to the nearest other, Inter",
+        "Inter",
+        None,
+        False,
+    ),
     ("geometry/angular_fisher_score", "Angular Fisher score, AFS", "AFS", None, False),
     ("geometry/train_intra", "Training images to their class's mean", "Train Intra", None, False),
-    ("geometry/train_inter", "Mean of a known class to the nearest other", "Train Inter", None, False),
+    (
+        "geometry/train_inter",
+        "Mean of a known class to the nearest other",
+        "Train Inter",
+        None,
+        False,
+    ),
     ("geometry/norm_mean", "Mean length of embeddings", "Mean norm", None, False),
     ("geometry/norm_sd", "SD of the length of embeddings", "Norm SD", None, False),
-    ("geometry/norm_q(\\d+)", "Quantile 0.{0} of the length of embeddings", "Norm q{0}", None, False),
+    (
+        "geometry/norm_q(\\d+)",
+        "Quantile 0.{0} of the length of embeddings",
+        "Norm q{0}",
+        None,
+        False,
+    ),
     ("geometry/effective_rank", "Effective rank of embeddings", "Effective rank", None, False),
     ("geometry/spectral_decay", "Spectral decay", "Spectral decay", None, False),
     ("geometry/alignment", "Alignment", "Alignment", None, False),
     ("geometry/uniformity", "Uniformity", "Uniformity", None, False),
 )
-_DEGREES = {f"geometry/{name}" for name in ("w_ec", "w_inter", "intra", "inter", "train_intra", "train_inter")}
+_DEGREES = {
+    f"geometry/{name}"
+    for name in ("w_ec", "w_inter", "intra", "inter", "train_intra", "train_inter")
+}
 _PATTERNS = [
     re.compile(row[0].replace("RATE", r"[0-9.]+(?:e[+-]?[0-9]+)?").replace("SCORE", "[a-z_]+"))
     for row in _ROWS

@@ -37,6 +37,8 @@ def write_page(
     figures: Sequence[Saved],
     out: Path,
     command: str,
+    *,
+    alone: bool = False,
 ) -> Path:
     """Write ``index.html`` into `out`; images are inlined, other files are linked relative to it.
 
@@ -45,6 +47,7 @@ def write_page(
     tables, figures : as written to ``out/tables`` and ``out/figures``. A table that the page has no
         place for stands in a section of its own.
     command : what to type to make this report again.
+    alone : the folder will be read without the run store and MLflow: no link leads there.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def write_page(
             protocols=by_protocol(named["metrics"]) if "metrics" in named else [],
             effects=by_metric(named["default_vs_tuned"]) if "default_vs_tuned" in named else [],
             links=links,
-            experiments=experiments(study, selection, links, mirror, out),
+            experiments=experiments(study, selection, links, mirror, None if alone else out),
             setup=[*setup(study), *provenance(study)],
             counts=[
                 (status.replace("_", " "), int(statuses[status]))

@@ -36,19 +36,19 @@ def paired_permutation(differences: Floats, generator: np.random.Generator) -> f
     return p_value(differences, patterns(len(differences), generator))
 
 
-def patterns(units: int, generator: np.random.Generator) -> NDArray[np.float32]:
+def patterns(units: int, generator: np.random.Generator) -> Floats:
     """Patterns of signs as (P, units): 1 where a unit's sign flips; all 2ⁿ up to `EXACT` units."""
     if units <= EXACT:
-        return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1).astype(np.float32)
-    return generator.integers(0, 2, size=(FLIPS, units), dtype=np.int8).astype(np.float32)
+        return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1).astype(float)
+    return generator.integers(0, 2, size=(FLIPS, units), dtype=np.int8).astype(float)
 
 
-def p_value(differences: Floats, flipped: NDArray[np.float32]) -> float:
+def p_value(differences: Floats, flipped: Floats) -> float:
     """The p-value of differences (n,) under these `patterns` (P, n); see `paired_permutation`."""
     return float(p_values(differences[None], flipped)[0])
 
 
-def p_values(differences: Floats, flipped: NDArray[np.float32]) -> Floats:
+def p_values(differences: Floats, flipped: Floats) -> Floats:
     """The p-values (K,) of K losses' differences (K, n) under the same `patterns` (P, n)."""
     comparisons, units = differences.shape
     if units == 0:

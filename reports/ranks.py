@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import factorial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from reports.intervals import LEVEL, Interval
 
@@ -64,10 +63,10 @@ def ranking(scores: ArrayLike, higher_is_better: bool) -> Ranking:
     f = iman_davenport(chi2, losses, sets)
     p = float(stats.f.sf(f, losses - 1, (losses - 1) * (sets - 1)))
     if np.isinf(f):
-        orders = factorial(losses)
-        for tied in np.unique(placed[:, 0], return_counts=True)[1]:
-            orders //= factorial(int(tied))
-        p = float(orders) ** (1 - sets)
+        # As a logarithm: of 171 losses there are more orders than a float can hold.
+        tied = np.unique(placed[:, 0], return_counts=True)[1]
+        orders = special.gammaln(losses + 1) - special.gammaln(tied + 1).sum()
+        p = float(np.exp((1 - sets) * orders))
     return Ranking(ranks, chi2, f, p, critical_difference(losses, sets), sets)
 
 

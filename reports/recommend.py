@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reports import metrics
-from reports.advice import Advice, Verdict, pick
+from reports.advice import Advice, Verdict, behind, pick, without_value
 from reports.both_worlds import both_worlds
 from reports.collect import Study
 from reports.selection import Selection
@@ -26,7 +26,7 @@ RULE = (
 def recommend(study: Study, selection: Selection) -> list[Advice]:
     """Advice for each purpose that the study measured; see `RULE`."""
     cells = selection.cells
-    found = [_for_one(study, goal, name, cells) for goal, name in _goals(study)]
+    found = [_for_one(study, goal, name, cells) for goal, name in _goals(study, cells)]
     closed, opened = closed_metric(study), strict_tar(study, cells) or open_metric(study)
     if closed is not None and opened is not None:
         found.append(both_worlds(study, closed, opened, cells))
@@ -48,13 +48,13 @@ def _rate(name: str) -> float:
     return float(found[1]) if found else 1.0
 
 
-def _goals(study: Study) -> list[tuple[str, str]]:
+def _goals(study: Study, cells: Sequence[str]) -> list[tuple[str, str]]:
     """(heading, metric) of what was measured, a goal with several metrics by its first."""
     wanted: list[tuple[str, Sequence[str | None]]] = [
         ("Known classes", [closed_metric(study)]),
         (
             "Verification of new classes",
-            [strict_tar(study, list(study.cells["cell"])), open_metric(study)],
+            [strict_tar(study, cells), open_metric(study)],
         ),
         (
             "Identification among new classes",
@@ -85,6 +85,8 @@ def _for_one(study: Study, goal: str, name: str, cells: Sequence[str]) -> Advice
     }
     same, few, worse = marked.values()
     verdict, text = _verdict(len(others), same, few, worse)
+    text += behind(study, cells[best], name, cells)
+    text += without_value(study, [cell for cell, n in zip(cells, numbers, strict=True) if n.n == 0])
     title = metrics.metric(name).title
     return Advice(goal, title, verdict, [pick(study, cells[best], [name], cells)], text, same)
 

@@ -47,8 +47,9 @@ class Number:
 
     @property
     def half(self) -> float:
-        """Half of the interval's width."""
-        return (self.high - self.low) / 2
+        """Half of the interval's width; the whole of one that lies on one side of the mean."""
+        width = self.high - self.low
+        return width if self.mean in (self.low, self.high) else width / 2
 
     @property
     def symbol(self) -> str:

@@ -13,6 +13,7 @@ from reports.summary import headline_metrics, loss_title, tuned_text
 from reports.tuning import optima, searches, trials
 from reports.tuning_budget import budget_sentence
 from reports.tuning_effect import Change, agreement, changes
+from reports.words import counted
 
 NAMED = 6  # optima named in one sentence; beyond that they are counted
 
@@ -34,12 +35,15 @@ def _tuned(found: Sequence[Change]) -> list[Change]:
 
 def _changed(name: str, found: Sequence[Change]) -> str:
     tuned = _tuned(found)
+    judged = [each for each in tuned if each.verdict != "no value"]
+    if not judged:
+        return f"What tuning changed in {_lower(name)}: no loss has a result by default and tuned."
     of: dict[str, list[str]] = {}
     for each in tuned:
         of.setdefault(each.verdict, []).append(loss_title(each.loss))
     better = of.get("better", [])
     parts = [
-        f"{len(better)} of {len(tuned)} losses "
+        f"{len(better)} of {counted(len(judged), 'loss', 'es')} "
         f"{'is' if len(better) == 1 else 'are'} distinguishably better than by default"
         f"{_named(better)}"
     ]
@@ -77,7 +81,7 @@ def _ranks(found: dict[str, list[Change]]) -> list[str]:
         if np.isnan(rho.rho):
             continue
         interval = "" if np.isnan(rho.low) else f" [{rho.low:.2f}, {rho.high:.2f}]"
-        texts.append(f"{rho.rho:.2f}{interval} for {_lower(name)}")
+        texts.append(f"{rho.rho:.2f}{interval}".replace("-", "−") + f" for {_lower(name)}")
         before, after = (
             loss_title(min(known, key=lambda change: getattr(change, key)).loss)
             for key in ("default_rank", "compared_rank")
@@ -102,9 +106,10 @@ def _bounds(study: Study) -> list[str]:
     found = frame[frame["bound"] != ""]
     if len(found) == 0:
         return ["No optimum lies on a bound of its range."] if len(frame) else []
+    alone = (study.tuning or {})["studies"] == 1
     texts = [
-        f"{loss_title(str(row['loss']))} tuned {row['study']} "
-        f"{str(row['parameter']).replace('_', ' ')} {tuned_text(row['tuned'])}"
+        f"{loss_title(str(row['loss']))} tuned {'' if alone else row['study']} ".replace("  ", " ")
+        + f"{str(row['parameter']).replace('_', ' ')} {tuned_text(row['tuned'])}"
         f"{' (the end of what is legal)' if row['legal'] else ''}"
         for row in found.to_dict("records")
     ]

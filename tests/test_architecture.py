@@ -35,6 +35,7 @@ ALONE = {
     "benchmarks/tuning/optuna_studies.py": {"optuna"},
     "datasets/glyphs.py": {"fontTools", "matplotlib"},
     "datasets/progress.py": {"tqdm"},
+    "reports/figures/font.py": {"fontTools"},
     "losses/pml.py": {"pytorch_metric_learning"},
 }
 TORCH_FREE = (

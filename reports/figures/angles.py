@@ -23,7 +23,8 @@ from reports.figures.style import PAGE, Drawing
 from reports.selection import Selection
 
 STEP = 3  # degrees of a bin
-KINDS = {"own": "to the own class's weight, $θ_y$", "other": "to the other weights, $θ_j$"}
+# No mathematics in the labels: it would embed a second font, which costs more than the rest.
+KINDS = {"own": "to the own class's weight", "other": "to the other weights"}
 _INKS = {"own": "#0072B2", "other": "#D55E00"}
 # From the first epoch kept to the last: stronger, and solid in the end.
 _STYLES: tuple[tuple[Any, float, float], ...] = (
@@ -58,17 +59,18 @@ def draw(frame: pd.DataFrame) -> Drawing:
         text = _panel(ax, own)
         ends.append(f"{own['label'].iloc[0]} {text}")
     outer(panels, "Angle (°)", f"Share (% per {STEP}°)")
-    _legend(figure, wide=figure.get_figwidth() > PAGE * 0.7)
+    most = int(frame.dropna(subset=["epoch"]).groupby("cell")["epoch"].nunique().max())
+    _legend(figure, most, wide=figure.get_figwidth() > PAGE * 0.7)
     caption = (
-        "Angles of training images to the class weights after the first, the middle and the last "
+        "Angles of a fixed sample of training images to the class weights after the first, the middle and the last "
         f"epoch, without augmentation: shares in bins of {STEP}°, mean over {seeds_text(frame)}. "
-        "In each panel the medians of $θ_y$ at these epochs. Losses without class weights are not "
+        "Filled: own class at the end. In each panel the medians of the angle to it at these epochs. Losses without class weights are not "
         f"here.{notes(frame)}"
     )
     return Drawing(
         figure,
         "Angles to the class weights",
-        caption.replace("$θ_y$", "θ_y"),
+        caption,
         f"Histograms of angles. Median of θ_y over training: {'; '.join(ends)}.",
     )
 
@@ -131,21 +133,25 @@ def _panel(ax: Axes, frame: pd.DataFrame) -> str:
             ax.plot(
                 middles, shares, color=_INKS[kind], linestyle=dash, linewidth=width, alpha=alpha
             )
+            if kind == "own" and epoch == epochs[-1]:  # tells the two apart in grey print
+                ax.fill_between(middles, shares, color=_INKS[kind], alpha=0.2, linewidth=0)
             if kind == "own" and len(mine):
                 medians.append(f"{mine['median'].iloc[0]:.0f}")
     text = f"{' → '.join(medians)}°"
-    ax.text(0.98, 0.97, f"$θ_y$ {text}", transform=ax.transAxes, ha="right", va="top", fontsize=6)
+    ax.text(0.98, 0.97, f"own {text}", transform=ax.transAxes, ha="right", va="top", fontsize=6)
     ax.set(xlim=(0, 180), xticks=(0, 45, 90, 135, 180))
     ax.set_ylim(0, 1.16 * ax.get_ylim()[1])
     ax.locator_params(axis="y", nbins=4)
     return text
 
 
-def _legend(figure: Figure, wide: bool) -> None:
+def _legend(figure: Figure, epochs: int, wide: bool) -> None:
+    """`epochs`: the most that a panel has, at most three of which are drawn."""
     handles = [Line2D([], [], color=_INKS[kind], label=text) for kind, text in KINDS.items()]
     names = ("first epoch", "middle", "last")
     handles += [
         Line2D([], [], color="black", linestyle=dash, linewidth=width, label=name)
-        for (dash, width, _), name in zip(_STYLES, names, strict=True)
+        for place, ((dash, width, _), name) in enumerate(zip(_STYLES, names, strict=True))
+        if epochs >= (2, 3, 1)[place]
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5 if wide else 2)

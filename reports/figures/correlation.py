@@ -51,7 +51,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
     names = list(dict.fromkeys([*frame["first"], *frame["second"]]))
     size = len(names)
     grid = np.full((size, size), np.nan)
-    figure = Figure(figsize=(PAGE * 0.8, 1.0 + 0.31 * size), layout="constrained")
+    figure = Figure(figsize=(PAGE * 0.8, max(1.0 + 0.31 * size, 2.2)), layout="constrained")
     ax = figure.subplots()
     unsure = 0
     for row in frame.itertuples():

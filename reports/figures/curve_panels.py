@@ -223,6 +223,7 @@ def _shade(ax: Axes, frame: pd.DataFrame) -> None:
 def percent_from_data(ax: Axes, frame: pd.DataFrame, column: str) -> None:
     """Per cent up to 100, from a little below the lowest band."""
     bottom = 100 * float(np.nanmin(frame[["low", column]].to_numpy(dtype=float)))
+    bottom = min(bottom, 99.0)  # of models without an error too
     ax.set_ylim(max(0.0, bottom - 0.04 * (100 - bottom)), 100 + 0.01 * (100 - bottom))
 
 

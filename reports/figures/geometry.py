@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from reports.collect import Study
 from reports.figures.compared import names_of, rows_of
+from reports.figures.setting_axes import covers_text
 from reports.figures.style import GREY, PAGE, Drawing, color, with_slots
 from reports.metrics import metric
 from reports.selection import Selection
@@ -53,6 +54,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
                     "low": round(found.low, 6),
                     "high": round(found.high, 6),
                     "n": found.n,
+                    "covers": found.covers,
                     "refused": cell in refused,
                     "settings": len(selection.cells),
                 }
@@ -78,7 +80,9 @@ def draw(frame: pd.DataFrame) -> Drawing:
     total = int(frame["settings"].iloc[0])
     caption = (
         f"Geometry of the embeddings: mean over seeds (n = {n[0]}"
-        f"{f' to {n[-1]}' if len(n) > 1 else ''}) with the 95 % interval of the tables. {_ABOUT}"
+        f"{f' to {n[-1]}' if len(n) > 1 else ''})."
+        + covers_text(set(frame.get("covers", [])), "Bars")
+        + f" {_ABOUT}"
         + (
             " n/a: refused, as the loss has no class weights in the space of the embeddings, or for "
             "the reason under the table."

@@ -199,7 +199,9 @@ def _alt(frame: pd.DataFrame, names: list[str], axes: str) -> str:
         if len(mine) == 0:
             continue
         if name == DIFFERENCE:
-            low, high = mine["mean"].min() * 100, mine["mean"].max() * 100
+            low, high = (
+                round(100 * end, 1) + 0.0 for end in (mine["mean"].min(), mine["mean"].max())
+            )
             texts.append(f"their difference runs from {low:.1f} to {high:.1f} points")
             continue
         best = mine["mean"].idxmax() if metric(name).higher_is_better else mine["mean"].idxmin()

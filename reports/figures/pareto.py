@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 
 from reports.collect import Study
 from reports.figures.compared import better, faint, handle, label_points, names_of
+from reports.figures.setting_axes import covers_text
 from reports.figures.style import GREY, PAGE, Drawing, color, marker, with_slots
 from reports.figures.tuning_frames import non_dominated
 from reports.metrics import metric
 from reports.selection import Selection
 from reports.summary import cell_intervals, closed_metric, loss_title, open_metric, setting_text
+from reports.words import joined
 
 _DIRECT = 14  # settings that are all named beside their points; of more, the beaten in a legend
 
@@ -46,6 +48,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
             (f"{side}_n", [each.n for each in found]),
         ):
             frame[key] = np.round(values, 6)
+        frame[f"{side}_covers"] = [each.covers for each in found]
     if len(frame.dropna(subset=["x", "y"])) < 2:
         return
     lower = [not metric(name).higher_is_better for name in (closed, opened)]
@@ -115,13 +118,14 @@ def draw(frame: pd.DataFrame) -> Drawing:
         inks=["black" if front_ else GREY for front_ in told["front"]],
     )
     n = sorted(set(shown["x_n"].astype(int)) | set(shown["y_n"].astype(int)))
-    gone = len(frame) - len(shown)
+    covers = {each for side in "xy" for each in shown.get(f"{side}_covers", [])}
+    gone = [names[str(cell)] for cell in frame["cell"] if cell not in set(shown["cell"])]
     caption = (
-        "Means of the compared settings with their 95 % intervals (those of the comparison, n = "
-        f"{n[0]}{f' to {n[-1]}' if len(n) > 1 else ''} seeds). In colour, dashed: settings than "
+        f"Means of the compared settings (n = {n[0]}{f' to {n[-1]}' if len(n) > 1 else ''} "
+        f"seed{'s' * (n[-1] > 1)}).{covers_text(covers, 'Bars')} In colour, dashed: settings than "
         "which no other has means as good in both worlds and better in one. It is the front of the "
         "means: where intervals reach across it, membership may be chance."
-        + (f" {gone} settings without a value in both are missing." if gone else "")
+        + (f" Missing, as without a value in both: {joined(gone)}." if gone else "")
     )
     alt = (
         f"Of {len(shown)} settings, not beaten in both {metric(x).title} and {metric(y).title}: "

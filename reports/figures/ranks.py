@@ -185,7 +185,7 @@ def _caption(frame: pd.DataFrame, shown: dict[str, pd.DataFrame], names: dict[st
         for row in frame[frame["rank"].isna()].itertuples()
     ]
     if gone:
-        words.append(f"Without a rank, as most seeds have no result: {', '.join(gone)}.")
+        words.append(f"Without a rank, as most seeds have no value: {', '.join(gone)}.")
     for name, own in shown.items():
         count = int((frame["metric"].eq(name) & frame["rank"].notna()).sum())
         if len(own) < count:

@@ -145,6 +145,13 @@ def save(name: str, frame: pd.DataFrame, folder: Path) -> Saved:
     )
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def read(path: Path) -> pd.DataFrame:
     """The frame of a figure from its CSV."""
     frame = pd.read_csv(path, float_precision="round_trip")
@@ -154,8 +161,7 @@ def read(path: Path) -> pd.DataFrame:
 
 def _saved(jobs: Iterable[Job], meanwhile: Callable[[], object] = lambda: None) -> list[Saved]:
     """Save figures side by side; in the order of the page."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         running = [pool.submit(save, *job) for job in jobs]
         meanwhile()
         saved = [each.result() for each in running]

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from reports.collect import Study
 from reports.figures.compared import dots, names_of, open_metrics, rows_of, shortlist
+from reports.figures.setting_axes import covers_text
 from reports.figures.style import GREY, PAGE, Drawing, color, with_slots
 from reports.metrics import metric, of_test
 from reports.selection import Selection
 from reports.summary import cell_intervals, headline_metrics, setting_text
+from reports.words import counted
 
 _MOST = 60  # settings in the figure
 
@@ -48,6 +50,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
                 settings=len(selection.cells),
                 metric=name,
                 value=mine[name].round(6),
+                covers=mine["cell"].map({cell: each.covers for cell, each in found.items()}),
                 **ends,
             )
         )
@@ -81,13 +84,10 @@ def draw(frame: pd.DataFrame) -> Drawing:
     total = int(frame["settings"].iloc[0])
     caption = (
         "Every run of the compared settings"
-        + (
-            f". Light: one seed ({planned} planned); dark: mean with the 95 % interval of the "
-            "comparison."
-            if planned > 1
-            else " (one seed)."
-        )
-        + f"{f' {lost} runs without a result are missing; ×: no run finished.' if lost else ''}"
+        + (f". Light: one seed ({planned} planned); dark: mean." if planned > 1 else " (one seed).")
+        + covers_text(set(frame.get("covers", [])), "Bars")
+        + f"{f' Missing, as without a result: {lost} runs.' if lost else ''}"
+        + f"{' ×: no run has a value.' if _empty(frame) else ''}"
         + (
             f" {len(cells)} of {total} settings are shown: the best by mean "
             f"{metric(names[0]).title}."
@@ -98,9 +98,14 @@ def draw(frame: pd.DataFrame) -> Drawing:
     alt = (
         "Dot plot of "
         + ", ".join(metric(name).title for name in names)
-        + f" for {len(cells)} settings; the numbers are in the comparison table."
+        + f" for {counted(len(cells), 'setting')}; the numbers are in the comparison table."
     )
     return Drawing(figure, "All seeds", caption, alt)
+
+
+def _empty(frame: pd.DataFrame) -> bool:
+    """Whether a setting has no value at all of some metric."""
+    return bool(frame["value"].isna().groupby([frame["cell"], frame["metric"]]).all().any())
 
 
 def _panel(ax: Axes, frame: pd.DataFrame, cells: list[str]) -> None:

@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from losses.catalog import CATALOG
 from reports.collect import Study
+from reports.figures.font import families
 
 COLUMN = 3.5  # inches: one column of a two-column paper
 PAGE = 7.0  # inches: both columns
@@ -39,7 +40,6 @@ _FIRST = ("arcface", "cosface", "softmax", "triplet", "sphereface", "center", "n
 SLOTS = {loss: slot for slot, loss in enumerate(dict.fromkeys((*_FIRST, *CATALOG)))}
 
 _RC: Any = {
-    "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
@@ -84,7 +84,7 @@ class Drawing:
 @contextmanager
 def styled() -> Iterator[None]:
     """Matplotlib's settings of the report, for the duration of a block."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context({**_RC, "font.family": families()}):
         yield
 
 

@@ -31,7 +31,8 @@ NAMED = 8  # lines in the alternative text
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
     """One row per compared cell, epoch and quantity; runs that stopped early count until then.
 
-    `every`: the epochs are every such one, and the last; `total`: the compared cells.
+    `every`: the epochs are every such one, and the last; `total`: the compared cells; `finished`:
+    runs of the cell that did; `lost`: what became of the others.
     """
     losses = study.cells.set_index("cell")["loss"]
     places = first_of_each([losses[cell] for cell in selection.cells])
@@ -53,6 +54,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
         rows.append({"cell": cell, "quantity": quantity, "epoch": epoch, **shown, "n": found.n})
     labels = {c: f"{loss_title(losses[c])} {setting_text(study, c)}".strip() for c in cells}
     table = pd.DataFrame(rows)
+    fates = {cell: study.frame.loc[study.frame["cell"] == cell, "status"] for cell in cells}
     table.insert(1, "loss", table["cell"].map(losses))
     yield (
         "training",
@@ -60,9 +62,19 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
             label=table["cell"].map(labels),
             slot=table["loss"].map(slots(study)),
             every=every,
+            finished=table["cell"].map(
+                {cell: int((own == "finished").sum()) for cell, own in fates.items()}
+            ),
+            lost=table["cell"].map({cell: _lost(own) for cell, own in fates.items()}),
             total=len(selection.cells),
         ),
     )
+
+
+def _lost(status: pd.Series) -> str:
+    """``"2 diverged, 1 failed"``; empty where all runs finished."""
+    counts = status[status != "finished"].value_counts()
+    return ", ".join(f"{n} {str(word).replace('_', ' ')}" for word, n in counts.items())
 
 
 def _values(study: Study, cells: list[str]) -> pd.DataFrame:
@@ -113,6 +125,9 @@ def _panel(ax: Axes, frame: pd.DataFrame, own: list[str], *, spread: bool) -> di
         line = lines[label].sort_values("epoch")
         point: Any = {"marker": "o" if len(line) == 1 else None, "markersize": 3}
         (handles[label],) = ax.plot(line["epoch"], per * line["mean"], **style, **point)
+        if "finished" in line and line["finished"].iloc[0] == 0:
+            end = line.iloc[-1]
+            ax.plot(end["epoch"], per * end["mean"], "x", color=style["color"], markersize=5)
         if line["low"].notna().any():
             # On a log axis a band that reaches 0 would fill the panel.
             floor = line["mean"] / 10 if quantity == "loss" else 0 * line["mean"]
@@ -143,7 +158,21 @@ def _caption(frame: pd.DataFrame, quantities: list[str]) -> str:
         f"{' Accuracy: without margin.' if 'accuracy' in quantities else ''}"
         f"{f' Every {every} epochs.' if every > 1 else ''}"
         f"{_without(frame, quantities)}"
+        f"{_stopped(frame)}"
         f"{capped(frame['cell'].nunique(), int(frame['total'].iloc[0]), 'settings')}"
+    )
+
+
+def _stopped(frame: pd.DataFrame) -> str:
+    """Which settings have runs that did not finish."""
+    if "lost" not in frame:
+        return ""
+    first = frame.drop_duplicates("cell")
+    names = [f"{row.label} ({row.lost})" for row in first[first["lost"] != ""].itertuples()]
+    if not names:
+        return ""
+    return (
+        f" Runs that did not finish count until they stopped, ×: none finished: {'; '.join(names)}."
     )
 
 
@@ -168,5 +197,5 @@ def _alt(frame: pd.DataFrame, quantities: list[str]) -> str:
     texts = [f"{label} {per * mine[label]:.3g}{unit}" for label in ordered]
     return (
         f"{', '.join(QUANTITIES[each] for each in quantities)} over {int(frame['epoch'].max())} "
-        f"epochs; {key} at the end: {', '.join(texts)}."
+        f"epochs; {key} at the end of each line: {', '.join(texts)}."
     )

@@ -71,7 +71,8 @@ def setting(loss: str, name: str) -> str:
     """A tuned parameter's name with symbol and unit: ``"margin m (radian)"``."""
     symbol = f" {SHORT[name]}" if name in SHORT else ""
     own = unit(loss, name)
-    return f"{name.replace('_', ' ')}{symbol}{f' ({own})' if own else ''}"
+    said = own in name.split("_")  # "temperature (temperature)"
+    return f"{name.replace('_', ' ')}{symbol}{f' ({own})' if own and not said else ''}"
 
 
 def ends(values: ArrayLike, lower: bool, keep: ArrayLike = ()) -> tuple[float, float]:

@@ -20,7 +20,6 @@ from reports.figures.tuning_axes import (
     shown,
     spread,
     unit_of,
-    wrapped,
 )
 from reports.figures.tuning_frames import halved, objectives, searches, trials
 from reports.metrics import metric
@@ -90,8 +89,11 @@ def draw(frame: pd.DataFrame) -> Drawing:
         for ax, budget in zip(axes, budgets, strict=True):
             _panel(ax, mine, budget, bright, factor)
             ax.set_ylim(low, high)
-        title = wrapped(metric(str(name)).axis, height - 0.45)
-        axes[0].set_ylabel(f"{title}\nbest so far, {lower_text(lower)}")
+        row = metric(str(name))
+        axes[0].set_ylabel(
+            f"{row.short.replace('val.', 'Validation:')}{f' ({row.unit})' if row.unit else ''}\n"
+            f"best so far, {lower_text(lower)}"
+        )
         _labels(axes[-1], mine, final, bright, factor, height - 0.45)
         if len(final):
             said.append(

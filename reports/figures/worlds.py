@@ -59,7 +59,7 @@ def draw(frame: pd.DataFrame) -> Drawing:
     for place, (ax, name) in enumerate(zip(panels, opened, strict=False)):
         found[name] = _panel(ax, frame, closed, name)
         if place + columns >= len(opened):
-            ax.set_xlabel(better(closed))
+            ax.set_xlabel(better(closed, brief=True))
     for ax in panels[len(opened) :]:
         ax.set_axis_off()
     slots = frame.drop_duplicates("loss").set_index("loss")["slot"]
@@ -176,8 +176,9 @@ def _caption(frame: pd.DataFrame, closed: str, found: dict[str, Correlation]) ->
             "of studies. It is cut where it leaves the panel, and not drawn for fewer than three seeds."
         )
     words.append(
-        "Spearman's ρ with its 95 % interval is over the means of all settings, signs turned so that "
-        "ρ > 0 says: better on known classes goes with better on unknown ones."
+        "Spearman's ρ is over the means of all settings, signs turned so that ρ > 0 says: better on "
+        "known classes goes with better on unknown ones. Its 95 % interval takes settings as "
+        "independent, which those of one loss are not."
     )
     if others and len(cells) >= 3:
         own = "; ".join(
@@ -186,7 +187,7 @@ def _caption(frame: pd.DataFrame, closed: str, found: dict[str, Correlation]) ->
         )
         words.append(f"Over the {len(cells)} compared settings alone: {own}.")
     if lost:
-        words.append(f"{lost} of {len(frame)} runs have no {metric(closed).short} and are missing.")
+        words.append(f"Missing, as without {metric(closed).short}: {lost} of {len(frame)} runs.")
     return " ".join(words)
 
 
@@ -196,4 +197,5 @@ def correlation_text(value: Correlation) -> str:
         return "not defined (fewer than three settings, or no variation)"
     if value.low != value.low:
         return f"{value.rho:.2f} (too few settings or a perfect ranking: no interval)"
-    return f"{value.rho:.2f}, 95 % interval [{value.low:.2f}, {value.high:.2f}]"
+    ends = f"[{value.low:.2f}, {value.high:.2f}]".replace("-", "−")
+    return f"{value.rho:.2f}".replace("-", "−") + f", 95 % interval {ends}"

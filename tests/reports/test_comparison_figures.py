@@ -179,8 +179,7 @@ def test_a_diverged_run_ranks_last_and_a_missing_one_has_no_rank(tmp_path: Path)
     assert own["rank"].tolist()[:3] == pytest.approx(truth.tolist(), abs=1e-6)
     assert np.isnan(own.loc["triplet", "rank"])
     assert (
-        "Without a rank, as most seeds have no result: Triplet ("
-        in drawn(ranks.draw, frame).caption
+        "Without a rank, as most seeds have no value: Triplet (" in drawn(ranks.draw, frame).caption
     )
 
 
@@ -307,3 +306,31 @@ def test_one_loss_alone_is_drawn(tmp_path: Path) -> None:
     assert "ρ not defined, 1 setting" in drawn(worlds.draw, frame).figure.axes[0].get_title(
         loc="left"
     )
+
+
+def test_captions_name_what_is_missing_and_what_the_intervals_cover(tmp_path: Path) -> None:
+    grid: Grid = {"softmax": {}, "cosface": {"margin": [0.2]}, "arcface": {"margin": [0.3]}}
+    tree = write_tree(tmp_path, grid=grid, seeds=3, fates=lambda *_: ("finished", None))
+    study = collect(tree.plan, tree.runs)
+    frame = study.frame.copy()
+    frame.loc[frame["loss"] == "arcface", EER] = np.nan
+    study = replace(study, frame=frame, cache={})
+    selection = select(study)
+    (_, dots_), (_, front) = (*seeds.gather(study, selection), *pareto.gather(study, selection))
+    for table, draw in ((dots_, seeds.draw), (front, pareto.draw)):
+        assert "Bars: 95 % interval over seeds." in drawn(draw, table).caption
+    assert "×: no run has a value." in drawn(seeds.draw, dots_).caption
+    assert "Missing, as without a value in both: ArcFace." in drawn(pareto.draw, front).caption
+
+
+def test_labels_stay_on_the_figure() -> None:
+    """Of two metrics the colour bar is as short as can be; its label still fits."""
+    table = pd.DataFrame(
+        [{"first": TOP1, "second": EER, "rho": 0.5, "low": -0.1, "high": 0.8, "n": 9}]
+    )
+    with styled():
+        figure = correlation.draw(table).figure
+        figure.draw_without_rendering()
+        label = figure.axes[1].yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.y1

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from reports.collect import Study, collect
-from reports.figures import det, identification_curves, oscr, pair_angles, roc
+from reports.figures import det, identification_curves, oscr, pair_angles, roc, training
 from reports.figures.curve_bands import band_ends
-from reports.figures.curve_panels import SHOWN
+from reports.figures.curve_panels import SHOWN, percent_from_data
 from reports.figures.saving import read
 from reports.figures.style import styled
 from reports.intervals import Interval, interval, mean_interval
@@ -286,3 +286,27 @@ def test_where_the_error_exceeds_the_rate_the_band_is_not_stretched() -> None:
     assert band_ends(usual) == (0.4, 0.62)
     nothing = interval([0.5], None)
     assert np.isnan(band_ends(nothing)).all()
+
+
+def test_rates_of_models_without_an_error_end_at_100() -> None:
+    ax = Figure().subplots()
+    percent_from_data(ax, pd.DataFrame({"low": [1.0, 1.0], "tar": [1.0, 1.0]}), "tar")
+    low, high = ax.get_ylim()
+    assert 90 < low < 100 < high < 101
+
+
+def test_a_training_that_diverged_is_marked_and_counted(tmp_path: Path) -> None:
+    tree = write_tree(
+        tmp_path,
+        grid={"softmax": {}, "arcface": {"margin": [0.3]}},
+        seeds=2,
+        fates=lambda loss, *_: ("diverged", "no") if loss == "arcface" else ("finished", None),
+    )
+    study = collect(tree.plan, tree.runs)
+    frame = through_csv(only(training.gather(study, select(study))), tmp_path)
+    with styled():
+        drawing = training.draw(frame)
+    marks = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "x"]
+    last = frame.loc[(frame["loss"] == "arcface") & (frame["quantity"] == "loss"), "epoch"].max()
+    assert [float(np.ravel(mark.get_xdata())[0]) for mark in marks] == [last]
+    assert "×: none finished: ArcFace m=0.3 (2 diverged)." in drawing.caption

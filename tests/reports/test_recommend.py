@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,30 @@ def test_speed_is_relative_to_the_fastest(tmp_path: Path) -> None:
     study.frame.loc[study.frame["loss"] == "arcface", "seconds"] = 25.0  # twice those of softmax
     pick = advice(study)["Known classes"].picks[0]
     assert pick.speed == "600 images/s, 50 % of the fastest"
+
+
+def test_a_strict_rate_that_the_main_metric_contradicts(tmp_path: Path) -> None:
+    """Best at the strictest FAR, and distinguishably worse by EER: the advice says both."""
+    pairs = {"softmax": runs(0.90, 0.04), "arcface": runs(0.90, 0.09)}
+    study = study_of(tmp_path, pairs)
+    strict = strict_tar(study, select(study).cells)
+    assert strict is not None
+    frame = study.frame.copy()
+    frame.loc[frame["loss"] == "arcface", strict] = 0.9 + frame["seed"] / 1e3
+    found = advice(replace(study, frame=frame, cache={}))["Verification of new classes"]
+    assert found.picks[0].loss == "ArcFace"
+    assert found.text.endswith(" But by open-set EER it is distinguishably worse than Softmax.")
+    assert "But by" not in advice(study)["Verification of new classes"].text
+
+
+def test_what_has_no_value_is_named(tmp_path: Path) -> None:
+    pairs = {"softmax": runs(0.90, 0.1), "cosface": runs(0.93, 0.07), "arcface": runs(0.96, 0.04)}
+    study = study_of(tmp_path, pairs)
+    frame = study.frame.copy()
+    tars = [name for name in study.metrics if name.startswith("verification/tar")]
+    frame.loc[frame["loss"] == "arcface", tars] = float("nan")
+    found = advice(replace(study, frame=frame, cache={}))
+    said = "Without a value, so not judged: ArcFace m=0.3."
+    assert found["Verification of new classes"].text.endswith(said)
+    assert found["Both worlds"].text.endswith(said)
+    assert "not judged" not in found["Known classes"].text

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import collect, intervals, metrics, permutation, ranks, render, statistics
+from reports import collect, intervals, latex, metrics, permutation, ranks, statistics
 from reports.statistics import average_curve, holm, spearman
 
 
 @pytest.mark.parametrize(
-    "module", [statistics, intervals, permutation, ranks, metrics, render, collect]
+    "module", [statistics, intervals, permutation, ranks, metrics, latex, collect]
 )
 def test_docstring_examples(module: ModuleType) -> None:
     found = doctest.testmod(module)
