@@ -189,8 +189,7 @@ def collect(plan_path: Path, runs: Path) -> Study:
 
     Raises
     ------
-    ReportError : the plan cannot be read or has no experiments, there is no run store, or a file of a run
-        is damaged.
+    ReportError : the plan cannot be read or has no experiments, or a file of a run is damaged.
     """
     plan = _read(plan_path)
     experiments = plan.get("experiments")
@@ -198,13 +197,12 @@ def collect(plan_path: Path, runs: Path) -> Study:
         raise ReportError(
             f"{plan_path}: has no experiments; write it again with the study's config"
         )
-    if plan.get("searches") and "arms" not in (tuning_of(plan) or {}):
+    tuned = plan.get("searches") or tuning_of(plan) is not None
+    if tuned and "arms" not in (tuning_of(plan) or {}):
         raise ReportError(
             f"{plan_path}: the plan before tuning; give tuned.json beside it, the plan with what "
             "the searches found"
         )
-    if not runs.is_dir():
-        raise ReportError(f"{runs}: no such folder; give the run store, results/runs")
     reasons = arms_of(plan)
     experiments = _by_loss_and_arm(experiments, reasons)
     settings, axes = varying(experiments, plan.get("axes", {}), reasons)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from reports.collect import collect, write_results
+from reports.errors import ReportError
 from reports.figures import Saved, draw_all
 from reports.page import write_page
 from reports.render import write_table
@@ -37,8 +38,10 @@ def make(plan: Path, runs: Path, out: Path, only: Part | None = None) -> list[Pa
 
     Raises
     ------
-    ReportError : a plan or a run that cannot be read.
+    ReportError : a plan or a run that cannot be read, no run store.
     """
+    if not runs.is_dir():  # a slip of the pen must not replace a report by an empty one
+        raise ReportError(f"{runs}: no such folder; give the run store, results/runs")
     study = collect(plan, runs)
     selection = select(study)
     written: list[Path] = []

@@ -137,4 +137,6 @@ def family_of(name: str) -> Family:
         if name == family.prefix or name.startswith(f"{family.prefix}-"):
             return family
     known = ", ".join(family.prefix for family in FIGURES)
-    raise ReportError(f"{name}.csv: belongs to no figure (known: {known})")
+    raise ReportError(
+        f"{name}.csv: belongs to no figure; give the figures folder of a report (known: {known})"
+    )

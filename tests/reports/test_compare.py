@@ -16,7 +16,9 @@ from reports.collect import collect
 from reports.compare import compared, differences, flat, matches, welch
 from reports.errors import ReportError
 from reports.render import to_csv
+from reports.selection import select
 from tests.reports.fake_results import Tree, quality, write_json, write_tree
+from tests.reports.fake_tuning import write_tuned
 
 GRID = {"softmax": {}, "arcface": {"margin": [0.1, 0.3], "scale": [32.0]}}
 
@@ -97,6 +99,37 @@ def test_other_recipes_are_matched_by_the_chosen_setting(tmp_path: Path) -> None
         ("softmax", "chosen by each"),
         ("arcface m=0.3", "chosen by each"),
     ]
+
+
+def test_runs_of_both_are_not_tested(tmp_path: Path) -> None:
+    first, _ = trees(tmp_path)
+    study = collect(first.plan, first.runs)
+    table, _ = compared(study, collect(first.plan, first.runs), ["a", "b"])
+    rows = list(csv.DictReader(to_csv(table).splitlines()))
+    assert {(row["way"], row["verdict"], row["p"]) for row in rows} == {
+        ("same runs", "not tested", "")
+    }
+
+
+def test_tuned_studies_are_matched_by_default_and_by_what_they_chose(tmp_path: Path) -> None:
+    first, second = write_tuned(tmp_path / "a"), write_tuned(tmp_path / "b")
+    plan = json.loads(second.plan.read_text())
+    for arm in plan["tuning"]["arms"]:
+        for experiment in plan["experiments"]:
+            if arm["arm"] != "default" and experiment["id"] in arm["experiments"]:
+                experiment["loss"]["settings"]["note"] = 1.0  # another search finds other numbers
+    write_json(second.plan, plan)
+    studies = [collect(tree.plan, tree.runs) for tree in (first, second)]
+    found = matches(studies[0], studies[1])
+    own = [match for match in found if match.basis == "chosen by each"]
+    chosen = [select(study).cells for study in studies]
+    assert own
+    for match in own:
+        assert match.first in chosen[0]
+        assert match.second in chosen[1]
+    same = [match for match in found if match.basis == "same setting"]
+    assert same
+    assert len({(match.first, match.second) for match in found}) == len(found)
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -57,6 +58,16 @@ def test_no_path_of_the_machine(exported: tuple[Tree, Path]) -> None:
     facts = json.loads((to / "provenance.json").read_text())
     assert facts["git_commit"] == {"c0ffee" * 6 + "c0ff": 4}
     assert (facts["runs"], facts["first"]) == (4, "2030-01-01")
+
+
+def test_no_link_leaves_the_folder(exported: tuple[Tree, Path]) -> None:
+    _, to = exported
+    addresses = re.findall(r'(?:href|src)="([^"#][^"]*)"', (to / "index.html").read_text())
+    files = [each for each in addresses if not each.startswith("data:")]
+    assert len(files) > 10
+    for each in files:
+        assert (to / each).resolve().is_relative_to(to.resolve())
+        assert (to / each).exists(), each
 
 
 def test_other_folders_are_left_alone(

@@ -140,11 +140,13 @@ def test_without_validation_every_winner_is_compared(tmp_path: Path) -> None:
     assert single.rule.startswith("Each tuned loss stands with the setting that its search found")
 
 
-def test_the_plan_before_tuning_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "before", [{"tuning": {"trials": 9}}, {"tuning": None, "searches": [{"loss": "softmax"}]}]
+)
+def test_the_plan_before_tuning_is_refused(tmp_path: Path, before: dict[str, object]) -> None:
     tree = write_tuned(tmp_path, seeds=1)
     plan = json.loads(tree.plan.read_text())
-    plan["tuning"] = {"trials": 9}
-    write_json(tree.plan, plan)
+    write_json(tree.plan, plan | before)
     with pytest.raises(ReportError, match=r"tuned\.json"):
         read(tree)
 
