@@ -117,7 +117,7 @@ def test_tuned_studies_are_matched_by_default_and_by_what_they_chose(tmp_path: P
     for arm in plan["tuning"]["arms"]:
         for experiment in plan["experiments"]:
             if arm["arm"] != "default" and experiment["id"] in arm["experiments"]:
-                experiment["loss"]["settings"]["note"] = 1.0  # another search finds other numbers
+                experiment["augment"] = {"flip": 1}  # stands for what another search found
     write_json(second.plan, plan)
     studies = [collect(tree.plan, tree.runs) for tree in (first, second)]
     found = matches(studies[0], studies[1])

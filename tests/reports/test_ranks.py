@@ -62,7 +62,10 @@ def test_critical_difference_is_the_published_table() -> None:
 def test_odd_tables() -> None:
     agree = ranking([[3.0, 3.0], [2.0, 2.0], [1.0, 1.0]], higher_is_better=True)
     assert agree.ranks.tolist() == [1, 2, 3]
-    assert (agree.f, agree.p) == (math.inf, pytest.approx(1 / 6))  # six orders, of which the second set has one
+    assert (agree.f, agree.p) == (
+        math.inf,
+        pytest.approx(1 / 6),
+    )  # six orders, of which the second set has one
     tied = ranking([[3.0] * 3, [3.0] * 3, [1.0] * 3], higher_is_better=True)
     assert tied.p == pytest.approx(1 / 9)  # three places for the loser
     equal = ranking(np.ones((3, 4)), higher_is_better=True)

@@ -348,9 +348,7 @@ def test_page_has_a_section_of_tuning(
     page = write_page(study, select(study), list(tables.values()), figures, tmp_path, "make it")
     text = check_page(tmp_path)
     sections = dict(
-        re.findall(
-            r'<section id="(\w+)"[^>]*>(.*?)</section>', page.read_text(), re.DOTALL
-        )
+        re.findall(r'<section id="(\w+)"[^>]*>(.*?)</section>', page.read_text(), re.DOTALL)
     )
     assert "figure-tuning_history" in sections["tuning"]
     assert "figure-seeds" in sections["figures"]
