@@ -100,8 +100,9 @@ def _part(table: Table, rows: Sequence[Sequence[Entry]], layout: str, number: in
     return [
         r"\begin{table}[tp]",
         r"\centering",
-        r"\sisetup{separate-uncertainty, detect-weight, group-separator={,}, "
-        "group-minimum-digits=4, table-align-text-post=false}",
+        # Commas in the integer part alone: 0.000,5 would be misread.
+        r"\sisetup{separate-uncertainty, detect-weight, group-digits=integer, "
+        "group-separator={,}, group-minimum-digits=4, table-align-text-post=false}",
         rf"\caption{{{caption}}}",
         *([] if number else [rf"\label{{tab:{table.name}}}"]),
         r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%",

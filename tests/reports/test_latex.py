@@ -103,6 +103,13 @@ def test_latex_is_well_formed(reported: Tree) -> None:
         check(path.read_text())
 
 
+def test_commas_stand_in_the_integer_part_alone(reported: Tree) -> None:
+    for path in (reported.out / "tables").glob("*.tex"):
+        setup = re.search(r"\\sisetup\{(.*)\}", path.read_text())
+        assert setup is not None
+        assert "group-digits=integer" in setup[1]  # siunitx would set 0.0005 as 0.000,5
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not has("siunitx"), reason="needs pdflatex with siunitx")
 def test_all_tables_of_a_tuned_study_compile_and_fit(tmp_path: Path) -> None:
