@@ -189,6 +189,7 @@ def test_a_number_leads_to_all_seeds_of_its_setting(page: Any, reported: Tree) -
     row = page.locator("#table-comparison tbody tr").filter(has_text="ArcFace")
     row.locator("td a").first.press("Enter")
     chosen = page.locator("#table-experiments tr.chosen")
+    chosen.first.wait_for()  # the page hears of its new address a moment later
     assert chosen.count() == 5
     settings = row.locator("td").first.inner_text()
     assert set(chosen.locator("td").nth(0).all_inner_texts()) == {settings}
