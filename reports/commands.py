@@ -122,7 +122,7 @@ COMMANDS = (
         "style, or of the code that draws. No run is read.",
         (
             "redraw results/toy/report/figures",
-            "redraw results/toy/report/figures --only roc --to /tmp/paper",
+            "redraw results/toy/report/figures --only roc --to paper",
         ),
         _redraw_arguments,
         lambda given: (each.path("pdf") for each in redraw(given.folder, given.only, given.to)),

@@ -37,7 +37,7 @@ tables in [reports/gallery](../reports/gallery/README.md) and writes this page; 
 own table. PNG, PDF and SVG of one of them, after an edit of its table or of the style:
 
 ```bash
-python -m reports redraw reports/gallery --only {first} --to /tmp/figures
+python -m reports redraw reports/gallery --only {first} --to figures
 ```
 """
 
