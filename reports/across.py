@@ -10,11 +10,11 @@ import numpy as np
 from reports import metrics
 from reports.collect import Study, collect
 from reports.errors import ReportError
-from reports.ranks import iqm_interval, ranking
-from reports.render import write_table
 from reports.selection import select
+from reports.statistics.ranks import iqm_interval, ranking
 from reports.summary import Number, cell_intervals, loss_title, number
-from reports.table import Column, Entry, Table
+from reports.tables.render import write_table
+from reports.tables.table import Column, Entry, Table
 
 
 def write_across(folders: Sequence[Path], runs: Path | None, metric: str, out: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reports.errors import ReportError
 from reports.settings import varying
-from reports.tuning import AROUND, DEFAULT, GRID, arm_order, arms_of, on_axes, tuning_of
+from reports.tuning.plan import AROUND, DEFAULT, GRID, arm_order, arms_of, on_axes, tuning_of
 
 JOIN = " = "  # between the arms of one cell: a winner that is the default is "default = tuned 1"
 SHORT = {"margin": "m", "scale": "s", "learning_rate": "lr", "embedding_dim": "d"}

@@ -13,7 +13,7 @@ from reports.compare import write_comparison
 from reports.export import export
 from reports.figures import redraw
 from reports.making import PARTS, make
-from reports.tuners import write_tuners
+from reports.tuning.tuners import write_tuners
 from reports.verdict import write_verdict_page
 
 

@@ -16,17 +16,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from reports import metrics
 from reports.across import final_plan
 from reports.collect import Study, collect
-from reports.comparison import MIN_SEEDS, paired_difference
 from reports.draws import cell_draws
 from reports.errors import ReportError
 from reports.export import provenance
 from reports.figures import save
-from reports.intervals import LEVEL, Interval, mean_interval, t_quantile
-from reports.render import plain, write_table
 from reports.selection import select
-from reports.statistics import holm
+from reports.statistics.comparison import MIN_SEEDS, paired_difference
+from reports.statistics.correlation import holm
+from reports.statistics.intervals import LEVEL, Interval, mean_interval, t_quantile
 from reports.summary import Number, Probability, cell_intervals, number, setting_text
-from reports.table import Column, Entry, Table, cell_name
+from reports.tables.render import plain, write_table
+from reports.tables.table import Column, Entry, Table, cell_name
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 SAME_RUNS = "same runs"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from reports.collect import Study
 from reports.errors import ReportError
-from reports.intervals import Draws
 from reports.npz import Npz
+from reports.statistics.intervals import Draws
 
 # Whose identities a protocol's metrics depend on; of the others it is the unknown ones.
 WORLDS = {"closed_set": ("known",), "open_set_recognition": ("known", "unknown")}

@@ -13,12 +13,12 @@ from reports.across import final_plan
 from reports.collect import Study, collect, write_results
 from reports.errors import ReportError
 from reports.figures import Saved, draw_all
-from reports.latex import document
 from reports.making import command
-from reports.page import write_page
-from reports.render import write_table
+from reports.page.writing import write_page
 from reports.selection import select
-from reports.tables import all_tables
+from reports.tables.latex import document
+from reports.tables.render import write_table
+from reports.tables.results import all_tables
 
 SUMS = "SHA256SUMS"
 _ROOT = Path(__file__).resolve().parents[1]

@@ -9,11 +9,11 @@ from typing import Literal
 from reports.collect import collect, write_results
 from reports.errors import ReportError
 from reports.figures import Saved, draw_all
-from reports.page import write_page
-from reports.render import write_table
+from reports.page.writing import write_page
 from reports.selection import select
-from reports.table import Table
-from reports.tables import all_tables
+from reports.tables.render import write_table
+from reports.tables.results import all_tables
+from reports.tables.table import Table
 
 Part = Literal["results", "tables", "figures"]
 PARTS: tuple[Part, ...] = ("results", "tables", "figures")

@@ -40,7 +40,7 @@ class Metric:
 
     @property
     def few_accepts(self) -> bool:
-        """Whether a few false accepts set its threshold (`reports.intervals.identity_variance`)."""
+        """Whether a few false accepts set its threshold (`reports.statistics.intervals.identity_variance`)."""
         # Other rates at a threshold weigh images, not pairs: nothing there is peculiar to pairs.
         return "/tar_at_far" in self.name
 

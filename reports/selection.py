@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reports.collect import Study
-from reports.intervals import mean_interval
 from reports.metrics import metric
+from reports.statistics.intervals import mean_interval
 from reports.summary import loss_title
-from reports.tuning import DEFAULT, objectives
+from reports.tuning.plan import DEFAULT, objectives
 
 CRITERIA = (
     "validation/verification/eer",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.tuning import GRID, on_axes
+from reports.tuning.plan import GRID, on_axes
 
 # Columns of a frame that are no settings: the epochs that a run was trained, for one.
 _OTHERS = {"cell", "epochs", "id", "loss", "metric", "reason", "seed", "stack", "status"}

@@ -14,11 +14,11 @@ import numpy as np
 from losses import catalog
 from reports import metrics
 from reports.collect import SHORT, WORDS, Study, value_text
-from reports.comparison import Comparison, Mark, compare_with_best
 from reports.draws import cell_draws, joined
-from reports.intervals import Covers, Interval, interval
-from reports.statistics import Correlation, spearman
-from reports.tuning import AROUND
+from reports.statistics.comparison import Comparison, Mark, compare_with_best
+from reports.statistics.correlation import Correlation, spearman
+from reports.statistics.intervals import Covers, Interval, interval
+from reports.tuning.plan import AROUND
 
 _TUNED_SHORT = {**SHORT, "weight_decay": "wd"}
 _RECIPE = ("learning_rate", "weight_decay")
@@ -85,7 +85,7 @@ class Probability(float):
 
 def compare(study: Study, metric: str, cells: Sequence[str]) -> Comparison:
     """Every one of these cells against the best of them; see
-    `reports.comparison.compare_with_best`.
+    `reports.statistics.comparison.compare_with_best`.
     """
     key = ("compare", metric, tuple(cells))
     if key not in study.cache:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.embedding_axes import hatched, wrapped
+from reports.figures.embeddings.axes import hatched, wrapped
 from reports.figures.style import PAGE
 
 MOST = 32

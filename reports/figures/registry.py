@@ -10,41 +10,31 @@ from matplotlib.figure import Figure
 
 from reports.collect import Study
 from reports.errors import ReportError
-from reports.figures import (
-    angles,
-    annealing,
+from reports.figures.comparison import (
     correlation,
-    det,
-    embedding_epochs,
-    embedding_row,
     geometry,
-    heatmap,
-    identification_curves,
-    norms,
-    oscr,
-    pair_angles,
     pareto,
-    planar,
-    psi,
     published,
     ranks,
-    regions,
-    roc,
     seeds,
-    sphere,
-    sweep,
-    targets,
-    training,
-    tuning_budget,
-    tuning_contour,
-    tuning_history,
-    tuning_importance,
-    tuning_parallel,
-    tuning_pareto,
     two_studies,
     worlds,
 )
+from reports.figures.curves import det, oscr, pair_angles, roc
+from reports.figures.curves import identification as identification_curves
+from reports.figures.embeddings import epochs as embedding_epochs
+from reports.figures.embeddings import planar, sphere
+from reports.figures.embeddings import row as embedding_row
+from reports.figures.losses import psi, regions, targets
+from reports.figures.settings import heatmap, sweep
 from reports.figures.style import Drawing
+from reports.figures.training import angles, annealing, norms, training
+from reports.figures.tuning import budget as tuning_budget
+from reports.figures.tuning import contour as tuning_contour
+from reports.figures.tuning import history as tuning_history
+from reports.figures.tuning import importance as tuning_importance
+from reports.figures.tuning import parallel as tuning_parallel
+from reports.figures.tuning import pareto as tuning_pareto
 from reports.selection import Selection
 
 # Headings of the page, in its order; a family stands under one of them.

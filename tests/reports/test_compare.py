@@ -15,8 +15,8 @@ from reports.__main__ import main
 from reports.collect import collect
 from reports.compare import compared, differences, flat, matches, welch
 from reports.errors import ReportError
-from reports.render import to_csv
 from reports.selection import select
+from reports.tables.render import to_csv
 from tests.reports.fake_results import Tree, quality, write_json, write_tree
 from tests.reports.fake_tuning import write_tuned
 

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.comparison import compare_with_best, paired_difference, probability_of_better
 from reports.draws import RunDraws
+from reports.statistics.comparison import (
+    compare_with_best,
+    paired_difference,
+    probability_of_better,
+)
 
 
 def test_paired_difference_agrees_with_scipy() -> None:

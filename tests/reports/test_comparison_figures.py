@@ -15,17 +15,17 @@ from matplotlib.text import Text
 from scipy import stats
 
 from reports.collect import Study, collect
-from reports.figures import correlation, geometry, pareto, ranks, seeds, worlds
-from reports.figures.compared import label_points, open_metrics
+from reports.figures.comparison import correlation, geometry, pareto, ranks, seeds, worlds
+from reports.figures.comparison.compared import label_points, open_metrics
 from reports.figures.saving import read
 from reports.figures.style import Drawing, styled
-from reports.geometry_table import geometry_tables
-from reports.intervals import mean_interval
-from reports.ranks import cliques, critical_difference
-from reports.render import to_csv, to_latex, to_markdown
 from reports.selection import select
-from reports.statistics import ellipse, joint_coverage
+from reports.statistics.correlation import ellipse, joint_coverage
+from reports.statistics.intervals import mean_interval
+from reports.statistics.ranks import cliques, critical_difference
 from reports.summary import Number, summarise
+from reports.tables.geometry import geometry_tables
+from reports.tables.render import to_csv, to_latex, to_markdown
 from tests.reports.fake_results import Grid, Tree, quality, write_tree
 
 EER, TOP1 = "verification/eer", "closed_set/ncm_top1"

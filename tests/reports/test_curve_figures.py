@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from reports.collect import Study, collect
-from reports.figures import det, identification_curves, oscr, pair_angles, roc, training
-from reports.figures.curve_bands import band_ends
-from reports.figures.curve_panels import SHOWN, percent_from_data
+from reports.figures.curves import det, oscr, pair_angles, roc
+from reports.figures.curves import identification as identification_curves
+from reports.figures.curves.bands import band_ends
+from reports.figures.curves.panels import SHOWN, percent_from_data
 from reports.figures.saving import read
 from reports.figures.style import styled
-from reports.intervals import Interval, interval, mean_interval
+from reports.figures.training import training
 from reports.selection import Selection, select
+from reports.statistics.intervals import Interval, interval, mean_interval
 from reports.summary import cell_intervals
 from tests.reports.fake_results import EVALUATION, Tree, quality, write_tree
 

@@ -12,18 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from reports.collect import Study, collect
-from reports.figures import (
-    angles,
-    embedding_epochs,
-    embedding_points,
-    embedding_row,
-    norms,
-    planar,
-    sphere,
-    unit_sphere,
-)
+from reports.figures.embeddings import epochs as embedding_epochs
+from reports.figures.embeddings import planar, sphere, unit_sphere
+from reports.figures.embeddings import points as embedding_points
+from reports.figures.embeddings import row as embedding_row
 from reports.figures.saving import read
 from reports.figures.style import styled
+from reports.figures.training import angles, norms
 from reports.selection import Selection, select
 from tests.reports.fake_results import Tree, write_tree
 

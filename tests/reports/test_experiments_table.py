@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from reports.best_settings import best_settings, best_settings_table
 from reports.collect import collect
-from reports.experiments_table import Experiments, experiments
-from reports.mlflow_links import Mirror, read_mirror
-from reports.page_links import Links
-from reports.page_status import notice
+from reports.page.experiments import Experiments, experiments
+from reports.page.links import Links
+from reports.page.mlflow_links import Mirror, read_mirror
+from reports.page.status import notice
 from reports.selection import select
 from reports.summary import Number
-from reports.table import Column, Table
+from reports.tables.best_settings import best_settings, best_settings_table
+from reports.tables.table import Column, Table
 from tests.reports.fake_results import Tree, write_tree
 
 RECORD = {"experiment": "7", "runs": {"a": "f00d"}}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from reports.baseline import gains
 from reports.collect import Study, collect
-from reports.comparison import paired_difference
-from reports.findings import findings
 from reports.selection import select
-from reports.statistics import spearman
-from reports.words import joined
+from reports.statistics.comparison import paired_difference
+from reports.statistics.correlation import spearman
+from reports.tables.baseline import gains
+from reports.words.findings import findings
+from reports.words.grammar import joined
 from tests.reports.fake_results import write_tree
 
 Values = dict[str, tuple[float, ...]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from reports.intervals import (
+from reports.statistics.intervals import (
     Draws,
     degrees_of_freedom,
     identity_variance,

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from reports.collect import collect
-from reports.latex import ROWS, document, tex, to_latex
-from reports.render import write_table
 from reports.selection import select
 from reports.summary import Number, Probability
-from reports.table import Column, Entry, Table
-from reports.tables import all_tables
+from reports.tables.latex import ROWS, document, tex, to_latex
+from reports.tables.render import write_table
+from reports.tables.results import all_tables
+from reports.tables.table import Column, Entry, Table
 from tests.reports.fake_results import Tree
 from tests.reports.fake_tuning import write_tuned
 

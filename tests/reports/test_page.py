@@ -18,12 +18,12 @@ from PIL import Image
 from reports.__main__ import main
 from reports.collect import collect
 from reports.figures import Saved, index
-from reports.page import write_page
-from reports.page_images import GIF_INLINE, pictures
-from reports.render import write_table
+from reports.page.images import GIF_INLINE, pictures
+from reports.page.writing import write_page
 from reports.selection import select
-from reports.table import Column, Table
-from reports.tables import all_tables
+from reports.tables.render import write_table
+from reports.tables.results import all_tables
+from reports.tables.table import Column, Table
 from tests.reports.conftest import make_report
 from tests.reports.fake_results import Tree, write_tree
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.permutation import EXACT, FLIPS, paired_permutation, pseudo_values
+from reports.statistics.permutation import EXACT, FLIPS, paired_permutation, pseudo_values
 
 
 @pytest.mark.parametrize("units", [1, 3, 9, 12])

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from reports.collect import collect
-from reports.figures import published as figure
-from reports.intervals import mean_interval
-from reports.published import compare, rows
-from reports.published_rules import losses_of
-from reports.published_tables import published_tables
-from reports.render import to_latex, to_markdown
+from reports.figures.comparison import published as figure
+from reports.literature.numbers import compare, rows
+from reports.literature.rules import losses_of
 from reports.selection import select
+from reports.statistics.intervals import mean_interval
 from reports.summary import Number
-from reports.table import Table
+from reports.tables.published import published_tables
+from reports.tables.render import to_latex, to_markdown
+from reports.tables.table import Table
 from tests.reports.published_study import GIVEN, digits
 
 TABLE_2 = "L-Softmax (Liu ICML16), Table 2 (MNIST)"

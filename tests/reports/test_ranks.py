@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.ranks import critical_difference, iman_davenport, iqm, iqm_interval, ranking
+from reports.statistics.ranks import critical_difference, iman_davenport, iqm, iqm_interval, ranking
 
 # Demšar 2006, table 6: AUC of C4.5 and three variants on 14 data sets (voting: the published ranks
 # tell apart what three digits do not).

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reports.advice import Advice
 from reports.collect import Study, collect
-from reports.recommend import recommend, strict_tar
 from reports.selection import select
+from reports.words.advice import Advice
+from reports.words.recommend import recommend, strict_tar
 from tests.reports.fake_results import write_tree
 
 Pairs = dict[str, tuple[tuple[float, float], ...]]  # of each seed top-1 and EER

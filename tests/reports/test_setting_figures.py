@@ -13,21 +13,15 @@ import pandas as pd
 import pytest
 
 from reports.collect import Study, collect
-from reports.figures import (
-    annealing,
-    heatmap,
-    psi,
-    regions,
-    small_multiples,
-    sweep,
-    targets,
-    training,
-)
+from reports.figures import small_multiples
+from reports.figures.losses import psi, regions, targets
 from reports.figures.saving import read
+from reports.figures.settings import heatmap, sweep
+from reports.figures.settings.sweep_axis import _apart
 from reports.figures.style import Drawing, styled
-from reports.figures.sweep_axis import _apart
-from reports.intervals import mean_interval
+from reports.figures.training import annealing, training
 from reports.selection import select
+from reports.statistics.intervals import mean_interval
 from reports.summary import cell_intervals
 from tests.reports.fake_results import fate, quality, write_tree
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import collect, intervals, latex, metrics, permutation, ranks, statistics
-from reports.statistics import average_curve, holm, spearman
+from reports import collect, metrics
+from reports.statistics import correlation as statistics
+from reports.statistics import intervals, permutation, ranks
+from reports.statistics.correlation import average_curve, holm, spearman
+from reports.tables import latex
 
 
 @pytest.mark.parametrize(

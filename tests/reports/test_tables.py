@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from reports.collect import collect
-from reports.details import by_protocol
-from reports.latex import to_latex
-from reports.render import to_csv, to_markdown
 from reports.selection import select
-from reports.table import Table
-from reports.tables import all_tables
+from reports.tables.details import by_protocol
+from reports.tables.latex import to_latex
+from reports.tables.render import to_csv, to_markdown
+from reports.tables.results import all_tables
+from reports.tables.table import Table
 from tests.reports.conftest import make_report
 from tests.reports.fake_results import Tree, write_tree
 

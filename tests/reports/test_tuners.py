@@ -11,7 +11,7 @@ import pytest
 
 from reports.__main__ import main
 from reports.collect import collect
-from reports.intervals import mean_interval
+from reports.statistics.intervals import mean_interval
 from tests.reports.fake_tuning import write_tuned
 
 METRIC = "validation/verification/eer"

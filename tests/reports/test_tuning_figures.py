@@ -20,9 +20,9 @@ from losses import catalog
 from reports.collect import Study
 from reports.figures import FIGURES, Saved, redraw, save
 from reports.figures.style import SLOTS, styled
-from reports.figures.tuning_axes import BELOW, ends, place, spread, ticks
-from reports.figures.tuning_budget import over_searches
-from reports.figures.tuning_frames import best_so_far, files, non_dominated, trials
+from reports.figures.tuning.axes import BELOW, ends, place, spread, ticks
+from reports.figures.tuning.budget import over_searches
+from reports.figures.tuning.frames import best_so_far, files, non_dominated, trials
 from reports.selection import Selection
 
 EER, TOP1 = "validation/verification/eer", "validation/closed_set/top1"

@@ -16,15 +16,15 @@ from scipy import stats
 
 from reports.collect import Study, collect
 from reports.figures import Saved
-from reports.findings import findings
-from reports.page import write_page
-from reports.render import to_csv, to_latex, to_markdown
+from reports.page.writing import write_page
 from reports.selection import select
-from reports.table import Table
-from reports.tables import all_tables
-from reports.tuning import arm_order, optima, position, trials
-from reports.tuning_budget import budget_sentence
-from reports.tuning_effect import agreement, changes
+from reports.tables.render import to_csv, to_latex, to_markdown
+from reports.tables.results import all_tables
+from reports.tables.table import Table
+from reports.tuning.budget import budget_sentence
+from reports.tuning.effect import agreement, changes
+from reports.tuning.plan import arm_order, optima, position, trials
+from reports.words.findings import findings
 from tests.reports.fake_results import write_json
 from tests.reports.fake_tuning import EPOCH_IMAGES, EPOCHS, TRIALS, write_tuned
 from tests.reports.test_page import check_page

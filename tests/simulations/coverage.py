@@ -1,7 +1,7 @@
 """How often do the report's 95 % intervals hold the truth? On simulated verification, where the truth is known.
 
 Each simulated study draws identities, images and models (`tests.simulations.population`), resamples the identities as
-the protocols do, forms the intervals of `reports.intervals`, and looks whether they hold the rates of the population.
+the protocols do, forms the intervals of `reports.statistics.intervals`, and looks whether they hold the rates of the population.
 Beside them stand intervals that one meets elsewhere: over pairs as if they were independent, percentiles of the
 bootstrap, and over seeds alone. About half an hour for 500 studies on one free core.
 """
@@ -21,7 +21,7 @@ import numpy as np
 from scipy import special
 from tqdm import tqdm
 
-from reports.intervals import Draws, interval, mean_interval
+from reports.statistics.intervals import Draws, interval, mean_interval
 from tests.simulations.figure import draw
 from tests.simulations.population import Population
 from tests.simulations.weighted import recall, weighted_rates

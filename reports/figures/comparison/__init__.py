@@ -1,0 +1,1 @@
+"""Settings beside each other."""

@@ -1,0 +1,1 @@
+"""ROC, DET, CMC, TPIR over FPIR, OSCR, and the angles of pairs."""

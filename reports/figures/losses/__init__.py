@@ -1,0 +1,1 @@
+"""What the losses do, from their own code."""

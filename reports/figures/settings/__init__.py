@@ -1,0 +1,1 @@
+"""Quality against margin, scale and whatever else varies."""

@@ -1,0 +1,1 @@
+"""Array in, array out: intervals, tests, correlations, ranks."""

@@ -1,0 +1,1 @@
+"""What a tuned study's report says of its searches."""
