@@ -1,4 +1,4 @@
-"""How the curves of `curve_bands` are drawn: one axes for a few cells, small multiples for many."""
+"""How the curves of `bands` are drawn: one axes for a few cells, small multiples for many."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ LEGEND = 12  # classes in one line below a page-wide figure
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
     """The compared cells with two-dimensional embeddings, up to `COLUMNS` in a figure: the points
-    of the first finished seed of each, thinned evenly; see `embedding_points.cell_rows`.
+    of the first finished seed of each, thinned evenly; see `points.cell_rows`.
     """
     cells = cells_of(study, selection, 2)
     shown = cells[:CELLS]

@@ -32,7 +32,7 @@ COLUMNS = 6  # values of a setting
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
     """For each loss and numeric setting with two-dimensional embeddings the test images of the
-    first finished seed at each value; see `embedding_points.cell_rows`.
+    first finished seed at each value; see `points.cell_rows`.
     """
     for sweep in sweeps(study, selection, 2, COLUMNS):
         room = per_class(len(sweep.cells))

@@ -44,7 +44,7 @@ _PAIRS = ("positive", "negative")
 
 def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
     """The sweeps of each loss with three-dimensional embeddings and, unless they show these already,
-    the compared cells; rows as in `embedding_points.cell_rows`, and of kind ``positive`` and
+    the compared cells; rows as in `points.cell_rows`, and of kind ``positive`` and
     ``negative`` the number of pairs of test images by their angle (``x``: degrees, lower end).
     """
     shown: set[str] = set()
