@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0, or 2 for inputs that cannot be read."""
+    """Entry point; returns the exit status: 0, 2 for what cannot be read or written, 130 when interrupted."""
     given = parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)  # this command, not the libraries that it uses
@@ -47,8 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("%s", error)
         return 2
     except OSError as error:
-        log.error("%s: %s", error.filename or "file system", error.strerror or error)
+        where, what = error.filename or "an output file", error.strerror or error
+        log.error("%s: %s; no run is changed: mend that and give the command again", where, what)
         return 2
+    except KeyboardInterrupt:
+        log.error("interrupted; no run is changed: give the command again")
+        return 130
     return 0
 
 

@@ -110,7 +110,7 @@ COMMANDS = (
         "diverged or are missing are shown and counted.",
         (
             "make --plan results/toy/plan.json --runs results/runs --out results/toy/report",
-            "make --plan results/toy/tuned.json --runs results/runs --out /tmp/toy --only tables",
+            "make --plan results/toy/tuned.json --runs results/runs --out toy-report --only tables",
         ),
         _make_arguments,
         lambda given: make(given.plan, given.runs, given.out, given.only),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -31,8 +32,6 @@ FRAME_MS, LAST_FRAME_MS = 500, 2000  # of an animation
 # Columns that may be empty, which CSV cannot tell from "no value".
 TEXTS = ("series", "fixed", "label", "lost")
 INDEX = "figures.json"
-
-Job = tuple[str, pd.DataFrame, Path]  # name, frame, folder
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def draw_all(
         for family in FIGURES
         for name, frame in family.gather(study, selection)
     )
-    saved = _saved(jobs, meanwhile)
+    saved = _saved(save, jobs, meanwhile)
     folder.mkdir(parents=True, exist_ok=True)
     _write_index(saved, folder)
     return saved
@@ -90,7 +89,7 @@ def redraw(folder: Path, only: str | None = None, to: Path | None = None) -> lis
 
     Raises
     ------
-    ReportError : the folder has no such CSV, or one that no family of figures owns.
+    ReportError : the folder has no such CSV, or one that no family of figures owns or can draw.
     """
     paths = sorted(folder.glob(f"{only or '*'}.csv"))
     if not paths:
@@ -102,7 +101,7 @@ def redraw(folder: Path, only: str | None = None, to: Path | None = None) -> lis
     for path in paths:
         family_of(path.stem)
     target = to or folder
-    saved = _saved((path.stem, read(path), target) for path in paths)
+    saved = _saved(_drawn_again, ((path, target) for path in paths))
     _write_index(_with_old(saved, target), target)
     return saved
 
@@ -125,7 +124,7 @@ def save(name: str, frame: pd.DataFrame, folder: Path) -> Saved:
     """Write the CSV, and the figure drawn from it: PNG (200 dpi), PDF, SVG, an animation as GIF."""
     family = family_of(name)
     folder.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    _write_csv(frame, folder / f"{name}.csv")
     suffixes: tuple[str, ...] = ("png", "pdf", "svg", "csv")
     with styled():
         drawing = family.draw(frame)
@@ -159,13 +158,48 @@ def read(path: Path) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(texts, "")).astype(dict.fromkeys(texts, str))
 
 
-def _saved(jobs: Iterable[Job], meanwhile: Callable[[], object] = lambda: None) -> list[Saved]:
-    """Save figures side by side; in the order of the page."""
-    with ProcessPoolExecutor(cores()) as pool:
-        running = [pool.submit(save, *job) for job in jobs]
-        meanwhile()
-        saved = [each.result() for each in running]
+def _saved(
+    work: Callable[..., Saved],
+    jobs: Iterable[tuple[object, ...]],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Saved]:
+    """Save figures side by side, a call of `work` for each job; in the order of the page."""
+    with ProcessPoolExecutor(cores(), initializer=_leave_interrupts) as pool:
+        try:
+            running = [pool.submit(work, *job) for job in jobs]
+            meanwhile()
+            saved = [each.result() for each in running]
+        except BaseException:  # after a full disk or Ctrl-C the rest need not be drawn
+            pool.shutdown(cancel_futures=True)
+            raise
     return sorted(saved, key=lambda each: SECTIONS.index(each.section))
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; the first of them ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _drawn_again(path: Path, folder: Path) -> Saved:
+    try:
+        return save(path.stem, read(path), folder)
+    except OSError:
+        raise
+    except Exception as error:  # whatever an edited file does to the code that draws
+        raise ReportError(
+            f"{path}: cannot be drawn ({type(error).__name__}: {error}); an edit may change values and "
+            "leave out rows, but must keep the columns; make the report again to have it as it was"
+        ) from error
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Whole or not at all: what stands there may be somebody's edit."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        frame.to_csv(part, index=False, lineterminator="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _write_index(saved: Iterable[Saved], folder: Path) -> None:

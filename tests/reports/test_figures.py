@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import matplotlib.image
@@ -110,3 +116,55 @@ def test_redraw_of_a_wrong_folder_is_explained(
 ) -> None:
     assert main(["redraw", str(tmp_path)]) == 2
     assert "no CSV" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("cell,loss\n", "KeyError"), ("", "EmptyDataError"), ('a,"b\n1', "ParserError")],
+)
+def test_a_csv_that_cannot_be_drawn_is_explained(
+    content: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "roc.csv"
+    path.write_text(content)
+    assert main(["redraw", str(tmp_path)]) == 2
+    assert f"{path}: cannot be drawn ({said}" in caplog.text
+    assert path.read_text() == content
+    assert [item.name for item in tmp_path.iterdir()] == ["roc.csv"]
+
+
+def test_a_full_disk_leaves_the_csv_that_was_there(
+    reported: Tree,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = reported.out / "figures" / "roc.csv"
+    edited = tmp_path / source.name
+    edited.write_bytes(source.read_bytes())
+
+    def full(_: pd.DataFrame, path: Path, **__: object) -> None:
+        path.write_text("cell,")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert main(["redraw", str(tmp_path)]) == 2
+    assert "No space left on device; no run is changed" in caplog.text
+    assert edited.read_bytes() == source.read_bytes()
+    assert [item.name for item in tmp_path.iterdir()] == ["roc.csv"]
+
+
+def test_ctrl_c_ends_all_processes_with_one_line(reported: Tree, tmp_path: Path) -> None:
+    given = ["make", "--plan", reported.plan, "--runs", reported.runs, "--out", tmp_path / "report"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "reports", *map(str, given)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while process.poll() is None and not any(tmp_path.glob("report/figures/*.pdf")):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert said == "interrupted; no run is changed: give the command again\n"

@@ -8,7 +8,7 @@ before curves were resampled leave the spread of the seeds (Student t).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,15 @@ class Curve:
     scalar: str
     count: str | None = None
     few_accepts: bool = False
+
+
+def band_frames(
+    name: str, curve: Curve, study: Study, selection: Selection
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """`bands` as a family of figures gathers it, under the figure's name; nothing without the curve."""
+    frame = bands(study, selection, curve)
+    if frame is not None:
+        yield name, frame
 
 
 def bands(study: Study, selection: Selection, curve: Curve) -> pd.DataFrame | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports.collect import Study
-from reports.figures.curves.bands import LEAST_COUNT, Curve, bands
+from reports.figures.curves.bands import LEAST_COUNT, Curve, band_frames
 from reports.figures.curves.panels import (
     Look,
     band_text,
@@ -22,7 +21,6 @@ from reports.figures.curves.panels import (
     runs_text,
 )
 from reports.figures.style import Drawing
-from reports.selection import Selection
 
 CMC = Curve("test/identification/", "rank", "cmc", scalar="identification/rank_1")
 TPIR = Curve(
@@ -33,19 +31,11 @@ TPIR = Curve(
     count="identification/non_mated_probes",
 )
 
+gather_cmc = partial(band_frames, "cmc", CMC)
+"""One row per cell and rank."""
 
-def gather_cmc(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One row per cell and rank."""
-    frame = bands(study, selection, CMC)
-    if frame is not None:
-        yield "cmc", frame
-
-
-def gather_tpir(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One row per cell and FPIR of the grid."""
-    frame = bands(study, selection, TPIR)
-    if frame is not None:
-        yield "tpir_fpir", frame
+gather_tpir = partial(band_frames, "tpir_fpir", TPIR)
+"""One row per cell and FPIR of the grid."""
 
 
 def draw_cmc(frame: pd.DataFrame) -> Drawing:

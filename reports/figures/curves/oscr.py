@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.collect import Study
-from reports.figures.curves.bands import LEAST_COUNT, Curve, bands
+from reports.figures.curves.bands import LEAST_COUNT, Curve, band_frames
 from reports.figures.curves.panels import (
     Look,
     band_text,
@@ -21,7 +20,6 @@ from reports.figures.curves.panels import (
     runs_text,
 )
 from reports.figures.style import Drawing
-from reports.selection import Selection
 
 OSCR = Curve(
     "test/open_set_recognition/nearest_mean_",
@@ -31,12 +29,8 @@ OSCR = Curve(
     count="open_set_recognition/unknown_images",
 )
 
-
-def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One row per cell and FPR of the grid."""
-    frame = bands(study, selection, OSCR)
-    if frame is not None:
-        yield "oscr", frame
+gather = partial(band_frames, "oscr", OSCR)
+"""One row per cell and FPR of the grid."""
 
 
 def draw(frame: pd.DataFrame) -> Drawing:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.collect import Study
-from reports.figures.curves.bands import LEAST_COUNT, Curve, bands
+from reports.figures.curves.bands import LEAST_COUNT, Curve, band_frames
 from reports.figures.curves.panels import (
     Look,
     band_text,
@@ -21,7 +20,6 @@ from reports.figures.curves.panels import (
     runs_text,
 )
 from reports.figures.style import Drawing
-from reports.selection import Selection
 
 ROC = Curve(
     "test/verification/",
@@ -32,12 +30,8 @@ ROC = Curve(
     few_accepts=True,
 )
 
-
-def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One row per cell and FAR of the grid, which begins where the data begin to carry a rate."""
-    frame = bands(study, selection, ROC)
-    if frame is not None:
-        yield "roc", frame
+gather = partial(band_frames, "roc", ROC)
+"""One row per cell and FAR of the grid, which begins where the data begin to carry a rate."""
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
