@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,9 +12,10 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
+from reports import making
 from reports.__main__ import main
 from reports.collect import collect
-from reports.figures import FIGURES, index, redraw, save
+from reports.figures import FIGURES, Saved, index, redraw, save, saving
 from reports.figures.style import slots
 from reports.selection import select
 from tests.reports.fake_results import Tree, write_tree
@@ -154,17 +153,32 @@ def test_a_full_disk_leaves_the_csv_that_was_there(
     assert [item.name for item in tmp_path.iterdir()] == ["roc.csv"]
 
 
-def test_ctrl_c_ends_all_processes_with_one_line(reported: Tree, tmp_path: Path) -> None:
-    given = ["make", "--plan", reported.plan, "--runs", reported.runs, "--out", tmp_path / "report"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "reports", *map(str, given)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        while process.poll() is None and not any(tmp_path.glob("report/figures/*.pdf")):
+def _interrupt(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)  # raises here: Python looks for signals after the call
+
+
+def _interrupted_work(number: int, folder: Path) -> Saved:
+    _interrupt()  # as a terminal does to every process
+    (folder / str(number)).touch()
+    time.sleep(0.2)
+    return Saved(str(number), folder, "Curves", "", "", "", 1.0, ())
+
+
+def test_ctrl_c_lets_the_figures_in_work_end_and_begins_no_other(tmp_path: Path) -> None:
+    def meanwhile() -> None:
+        while not (tmp_path / "0").exists():
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130
-    assert said == "interrupted; no run is changed: give the command again\n"
+        _interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        saving._saved(_interrupted_work, ((n, tmp_path) for n in range(500)), meanwhile)
+    assert 1 <= len(list(tmp_path.iterdir())) < 100
+
+
+def test_ctrl_c_ends_in_one_line(
+    reported: Tree, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "draw_all", _interrupt)
+    given = ["make", "--plan", reported.plan, "--runs", reported.runs, "--out", reported.out]
+    assert main([*map(str, given), "--only", "figures"]) == 130
+    assert caplog.messages == ["interrupted; no run is changed: give the command again"]
