@@ -24,16 +24,26 @@ RANGES = ((0x20, 0x17F), (0x370, 0x3FF), (0x2010, 0x209F), (0x2190, 0x2193), (0x
 @cache
 def families() -> list[str]:
     """What to draw text with, the first first; made once for each user, then kept."""
+    own, fonts = Path(matplotlib.get_data_path(), "fonts", "ttf"), font_manager.fontManager
+    _own_first(own, fonts)
     folder = Path(matplotlib.get_cachedir())
-    for weight in ("normal", "bold"):
-        source = font_manager.findfont(
-            font_manager.FontProperties("DejaVu Sans", weight=weight), fallback_to_default=False
-        )
+    for weight, name in (("normal", "DejaVuSans"), ("bold", "DejaVuSans-Bold")):
         path = folder / f"report-sans-{matplotlib.__version__}-{weight}.ttf"
         if not path.exists():
-            _write_small(Path(source), path)
-        font_manager.fontManager.addfont(path)
+            _write_small(own / f"{name}.ttf", path)
+        fonts.addfont(path)
     return [NAME, "DejaVu Sans"]
+
+
+def _own_first(own: Path, fonts: font_manager.FontManager) -> None:
+    """Matplotlib's DejaVu Sans before the system's, another version, which it may have found first,
+    or alone: figures, and mathematics in them, would differ between machines.
+    """
+    known = {font.fname for font in fonts.ttflist}
+    for path in sorted(own.glob("DejaVuSans*.ttf")):
+        if str(path) not in known:
+            fonts.addfont(path)
+    fonts.ttflist.sort(key=lambda font: Path(font.fname).parent != own)
 
 
 def _write_small(source: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.image
@@ -164,6 +165,15 @@ def _interrupted_work(number: int, folder: Path) -> Saved:
     return Saved(str(number), folder, "Curves", "", "", "", 1.0, ())
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own reaction to SIGINT, which a shell lets its background processes ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_lets_the_figures_in_work_end_and_begins_no_other(tmp_path: Path) -> None:
     def meanwhile() -> None:
         while not (tmp_path / "0").exists():
@@ -175,6 +185,7 @@ def test_ctrl_c_lets_the_figures_in_work_end_and_begins_no_other(tmp_path: Path)
     assert 1 <= len(list(tmp_path.iterdir())) < 100
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_in_one_line(
     reported: Tree, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
