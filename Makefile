@@ -5,8 +5,8 @@ CONFIG ?= config/default.yaml
 BIN := .venv/bin
 
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-fast check check-losses check-protocols speed-losses speed-protocols coverage \
-	format mlflow report gallery docs docs-config docs-losses clean help
+.PHONY: run setup test test-fast check check-losses check-protocols speed speed-losses speed-protocols coverage \
+	format mlflow report gallery docs docs-config docs-losses docs-speed clean help
 
 run: setup ## set up, run the study of CONFIG (default: config/default.yaml), print the report's path
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -44,11 +44,15 @@ check-losses: setup ## every loss against independent vectors, hard cases, stack
 check-protocols: setup ## every protocol against independent vectors and peers, time and memory: tables
 	$(BIN)/python -m tests.benchmarks.protocols.check
 
+speed: setup ## this suite beside the usual way, at equal quality: docs/speed.md with its tables and figure
+	$(BIN)/python -m benchmarks.speed --out reports/published
+	$(MAKE) docs-speed
+
 speed-losses: setup ## time of every loss beside its floor and pytorch-metric-learning: a table
-	$(BIN)/python -m benchmarks.speed_losses
+	$(BIN)/python -m benchmarks.speed.losses
 
 speed-protocols: setup ## verification and retrieval beside the usual ways, 100,000 images included: a table
-	$(BIN)/python -m benchmarks.speed_protocols --large
+	$(BIN)/python -m benchmarks.speed.protocols --large
 
 coverage: setup ## simulate whether 95 % intervals hold the truth in 95 % of studies (half an hour)
 	$(BIN)/python -m tests.simulations.coverage --workers 2 --out reports/published/coverage.csv --figure docs/images/coverage.png
@@ -71,6 +75,10 @@ docs-config: setup ## write the tables of config/README.md from config/schema.ya
 
 docs-losses: setup ## write docs/losses from the catalog and the docstrings
 	$(BIN)/python -m reports.loss_pages
+
+docs-speed: setup ## write the tables of docs/speed.md and draw its figure from reports/published/speed_*.csv
+	$(BIN)/python -m reports.speed_figure
+	$(BIN)/python -m benchmarks.speed.page
 
 clean: ## delete environment and results (data stays)
 	rm -rf .venv results report.zip site

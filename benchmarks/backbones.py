@@ -13,21 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.layers import (
-    STEM_CHANNELS,
     BatchNorm1d,
     BatchNorm2d,
-    PatchConv2d,
+    Convolution,
+    Flatten,
+    Patches,
+    Stem,
     activation_of,
     block,
 )
 
+Trunk = tuple[
+    Stem, list[nn.Module], int
+]  # the stem, what follows it, and the features (B, F) that come out
+
 
 class Backbone(nn.Module):
-    """A trunk of convolutions, a linear embedding and, as options, batch norm on it and an activation after it.
+    """A stem, a trunk of layers, a linear embedding and, as options, batch norm on it and an activation after it.
 
     Parameters
     ----------
-    trunk : images (B, C, H, W) → features (B, F).
+    stem : images (B, C, H, W) → (B, C', H', W').
+    trunk : the stem's output → features (B, F).
     features : F.
     embedding_dim : D >= 1.
     embedding_norm : ``batch`` (batch norm with scale and shift on the embedding) or ``none``.
@@ -36,6 +43,7 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
+        stem: Stem,
         trunk: nn.Module,
         features: int,
         embedding_dim: int,
@@ -43,6 +51,7 @@ class Backbone(nn.Module):
         activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.stem = stem
         self.trunk = trunk
         self.embedding = nn.Linear(features, embedding_dim, bias=embedding_norm == "none")
         self.norm = BatchNorm1d(embedding_dim) if embedding_norm == "batch" else nn.Identity()
@@ -50,40 +59,45 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) → (B, D)."""
-        return self.activation(self.norm(self.embedding(self.trunk(images))))
+        return self.embed(*self.patches(images))
+
+    def patches(self, images: Tensor) -> Patches:
+        """What all backbones that see these images (B, C, H, W) share: see `Stem.patches`."""
+        return self.stem.patches(images)
+
+    def embed(self, *patches: Tensor) -> Tensor:
+        """What `patches` returned → (B, D)."""
+        features = self.trunk(self.stem.convolve(*patches))
+        return self.activation(self.norm(self.embedding(features)))
 
 
-def conv3(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+def conv3(channels: int, image_size: int, activation: str) -> Trunk:
     """Three 3x3 convolutions of stride 2 (16, 32, 64 filters): the default on a CPU, 0.6 M multiply-adds at 28x28."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((channels, 16), (16, 32), (32, 64)):
+    stem = Stem(channels, 16, 3, stride=2)
+    layers = [activation_of(activation, 16)]
+    for inputs, outputs in ((16, 32), (32, 64)):
         layers += block(inputs, outputs, activation, stride=2)
+    for _ in range(3):
         image_size = -(-image_size // 2)
-    return nn.Sequential(*layers, nn.Flatten()), 64 * image_size**2
+    return stem, layers, 64 * image_size**2
 
 
-def conv4(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+def conv4(channels: int, image_size: int, activation: str) -> Trunk:
     """The few-shot net: four 3x3 convolutions with 64 filters and 2x2 max pooling each (Vinyals et al. 2016)."""
-    layers: list[nn.Module] = []
-    for inputs in (channels, 64, 64, 64):
-        layers += [*block(inputs, 64, activation), nn.MaxPool2d(2)]
-        image_size //= 2
-    return nn.Sequential(*layers, nn.Flatten()), 64 * image_size**2
+    layers = [activation_of(activation, 64), nn.MaxPool2d(2)]
+    for _ in range(3):
+        layers += [*block(64, 64, activation), nn.MaxPool2d(2)]
+    return Stem(channels, 64, 3), layers, 64 * (image_size // 16) ** 2
 
 
-def lenet_plus_plus(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+def lenet_plus_plus(channels: int, image_size: int, activation: str) -> Trunk:
     """LeNets++ (Wen et al. 2016, Table 1): pairs of 5x5 convolutions with 32, 64, 128 filters, no batch norm."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((channels, 32), (32, 64), (64, 128)):
-        stem = PatchConv2d if inputs <= STEM_CHANNELS else nn.Conv2d
-        layers += [stem(inputs, outputs, 5, padding=2), activation_of(activation, outputs)]
-        layers += [
-            nn.Conv2d(outputs, outputs, 5, padding=2),
-            activation_of(activation, outputs),
-            nn.MaxPool2d(2),
-        ]
-        image_size //= 2
-    return nn.Sequential(*layers, nn.Flatten()), 128 * image_size**2
+    layers = [activation_of(activation, 32)]
+    for inputs, outputs in ((32, 32), (32, 64), (64, 64), (64, 128), (128, 128)):
+        layers += [Convolution(inputs, outputs, 5, padding=2), activation_of(activation, outputs)]
+        if inputs == outputs:
+            layers.append(nn.MaxPool2d(2))
+    return Stem(channels, 32, 5, norm=False), layers, 128 * (image_size // 8) ** 2
 
 
 def _pooled_blocks(
@@ -93,22 +107,22 @@ def _pooled_blocks(
     blocks: Sequence[tuple[int, int]],
     *,
     round_up: bool = False,
-) -> tuple[nn.Module, int]:
+) -> Trunk:
     """One 3x3 convolution with 64 filters, then `blocks` (filters, convolutions), each with 2x2 max pooling behind it.
 
     `round_up`: an odd side is padded before it is halved; else its last row and column are left out.
     """
-    layers, inputs = block(channels, 64, activation), 64
+    layers, inputs = [activation_of(activation, 64)], 64
     for outputs, convolutions in blocks:
         for _ in range(convolutions):
             layers += block(inputs, outputs, activation)
             inputs = outputs
         layers.append(nn.MaxPool2d(2, ceil_mode=round_up))
         image_size = (image_size + round_up) // 2
-    return nn.Sequential(*layers, nn.Flatten()), inputs * image_size**2
+    return Stem(channels, 64, 3), layers, inputs * image_size**2
 
 
-def lsoftmax_paper(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+def lsoftmax_paper(channels: int, image_size: int, activation: str) -> Trunk:
     """The MNIST net of L-Softmax as its readers built it from the paper's Table 1 (Liu et al. 2016).
 
     64 filters throughout, in blocks of 3, 4 and 3 convolutions (readers disagree on the last; so has it
@@ -118,7 +132,7 @@ def lsoftmax_paper(channels: int, image_size: int, activation: str) -> tuple[nn.
     return _pooled_blocks(channels, image_size, activation, ((64, 3), (64, 4), (64, 3)))
 
 
-def lsoftmax_repo(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+def lsoftmax_repo(channels: int, image_size: int, activation: str) -> Trunk:
     """The MNIST net that the authors of L-Softmax released, which is not the paper's (wy1iu/LargeMargin_Softmax_Loss).
 
     Blocks of 3 convolutions with 64, 128 and 256 filters; pooling rounds up, as Caffe's does. The embedding, of 512
@@ -141,7 +155,7 @@ class Residual(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), BatchNorm2d(outputs)
+                Convolution(inputs, outputs, 1, stride=stride, bias=False), BatchNorm2d(outputs)
             )
         self.activation = activation_of(activation, outputs)
 
@@ -150,9 +164,9 @@ class Residual(nn.Module):
         return self.activation(self.body(images) + self.shortcut(images))
 
 
-def resnet18(channels: int, image_size: int, activation: str) -> tuple[nn.Module, int]:
+def resnet18(channels: int, image_size: int, activation: str) -> Trunk:
     """ResNet-18 with the CIFAR stem (one 3x3 convolution, no pooling) and global average pooling."""
-    layers: list[nn.Module] = block(channels, 64, activation)
+    layers = [activation_of(activation, 64)]
     inputs = 64
     for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         layers += [
@@ -160,10 +174,10 @@ def resnet18(channels: int, image_size: int, activation: str) -> tuple[nn.Module
             Residual(outputs, outputs, 1, activation),
         ]
         inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512
+    return Stem(channels, 64, 3), [*layers, nn.AdaptiveAvgPool2d(1)], 512
 
 
-TRUNKS: dict[str, Callable[[int, int, str], tuple[nn.Module, int]]] = {
+TRUNKS: dict[str, Callable[[int, int, str], Trunk]] = {
     "conv3": conv3,
     "conv4": conv4,
     "lenet_plus_plus": lenet_plus_plus,
@@ -195,11 +209,12 @@ def build_backbone(
     activation : ``relu`` or ``prelu`` (one slope a channel, initially 0.25).
     generator : the experiment's ``init`` stream, on the CPU.
     """
-    with torch.device("meta"):
-        trunk, features = TRUNKS[name](channels, image_size, activation)
+    # What modules draw when they are made is overwritten; torch's global state is left as it was.
+    with torch.random.fork_rng(devices=[]):
+        stem, layers, features = TRUNKS[name](channels, image_size, activation)
+        trunk = nn.Sequential(*layers, Flatten())
         last = activation_of(activation, embedding_dim) if name in RECTIFIED else None
-        backbone = Backbone(trunk, features, embedding_dim, embedding_norm, last)
-    backbone.to_empty(device="cpu")
+        backbone = Backbone(stem, trunk, features, embedding_dim, embedding_norm, last)
     for module in backbone.modules():
         _initialise(module, generator)
     return backbone

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 
 from benchmarks.errors import TrainingError
 from benchmarks.experiment import Experiment
@@ -95,12 +96,14 @@ class TrainingData:
         draws = [self._draws(stream, epoch) for stream in streams]
         for step in range(self.steps_per_epoch):
             rows = slice(step * self.recipe["batch_size"], (step + 1) * self.recipe["batch_size"])
-            images = torch.stack(
-                [
-                    augment.apply(self._pixels(index[step]), drawn[rows])
-                    for (index, _), drawn in zip(plans, draws, strict=True)
-                ]
-            )
+            pixels = [self._pixels(index[step]) for index, _ in plans]
+            with record_function("augmentation"):
+                images = torch.stack(
+                    [
+                        augment.apply(own, drawn[rows])
+                        for own, drawn in zip(pixels, draws, strict=True)
+                    ]
+                )
             labels = torch.stack([labels[step] for _, labels in plans])
             yield images.to(self.dtype), labels
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import platform
 import shutil
 import subprocess
+from functools import cache
+from pathlib import Path
+from typing import IO
 
 from benchmarks.errors import ConfigError
+
+_held: list[IO[str]] = []  # locks of this process, until it ends
 
 
 def visible_gpus() -> int:
@@ -44,3 +51,25 @@ def resolve_device(wanted: str) -> str:
             "empty); use device: cpu, or device: auto to take a GPU only where there is one"
         )
     return "cuda" if gpus else "cpu"
+
+
+@cache
+def claim_gpu(locks: Path) -> int:
+    """Number of the first visible GPU that no other process with the same folder `locks` has claimed.
+
+    The claim ends with the process. Where all are taken, or none can be counted, it is the first, which is shared.
+    """
+    narrowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = visible_gpus()
+    names = range(count) if narrowed is None else [name.strip() for name in narrowed.split(",")]
+    locks.mkdir(parents=True, exist_ok=True)
+    for number, name in zip(range(count), names, strict=False):
+        file = (locks / f"gpu-{platform.node()}-{name}").open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        _held.append(file)
+        return number
+    return 0

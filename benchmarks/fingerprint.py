@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE = (
     "benchmarks/angles.py",
     "benchmarks/backbones.py",
+    "benchmarks/convolutions.py",
     "benchmarks/data.py",
+    "benchmarks/graphs.py",
     "benchmarks/history.py",
     "benchmarks/layers.py",
     "benchmarks/optim.py",
@@ -35,6 +37,7 @@ ENGINE = (
     "datasets/batches.py",
     "datasets/splits.py",
     "losses/build.py",
+    "losses/class_sampling.py",
 )
 JUDGING = ("benchmarks/measures", "benchmarks/protocols")
 # What decides which trials a search makes and which of them wins.

@@ -24,8 +24,10 @@ class EpochLog:
     def add(self, logged: dict[str, Tensor]) -> None:
         """Add one step's values, (K,) each."""
         for name, values in logged.items():
-            values = values.double()
-            self.sums[name] = self.sums[name] + values if name in self.sums else values
+            if name in self.sums:
+                self.sums[name] += values
+            else:
+                self.sums[name] = values.to(torch.float64, copy=True)
         self.steps += 1
 
     def rows(self, stack: Stack, epoch: int, factors: Sequence[float]) -> list[Row]:

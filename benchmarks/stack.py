@@ -3,6 +3,10 @@
 Backbones and losses are written for one model and run for K at once (`benchmarks.stacked`). Since no model's loss
 depends on another's parameters, one backward pass through the sum of the losses gives each model its own gradient.
 Losses of one kind run as one group; a group is a slice of the stack.
+
+On a CPU one model keeps a core busy, and the kernels for one are faster than those for many. There the backbones run
+one after the other, and the stack goes forward and backward in parts, so that what waits for the backward pass stays
+small.
 """
 
 from __future__ import annotations
@@ -13,15 +17,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 
 from benchmarks.backbones import build_backbone
 from benchmarks.experiment import Experiment
+from benchmarks.layers import Patches
 from benchmarks.optim import Slot, StackedOptimizer
 from benchmarks.seeds import stream_seed
-from benchmarks.stacked import LoopedModule, StackedModule, State
+from benchmarks.stacked import ALL, LoopedModule, StackedModule, State
 from losses import catalog
 from losses.base import Loss
 from losses.build import build as build_loss
+
+PART = 16  # models that go forward and backward together on a CPU
 
 
 class LossGroup:
@@ -36,32 +44,36 @@ class LossGroup:
         *,
         stacked: bool = True,
     ) -> None:
-        self.members = members
+        self.members, self.size = members, len(losses)
         for loss in losses:
             _check_parameters(loss)
         self.kind: str = losses[0].kind
         self.class_parameters: tuple[str, ...] = losses[0].class_parameters
         self.stacked = (StackedModule if stacked else LoopedModule)(losses, device, dtype)
         self.updates = type(losses[0]).after_step is not Loss.after_step
+        self.waits: bool = losses[0].waits
         self.represents = type(losses[0]).represent is not Loss.represent
         self.logged: tuple[str, ...] = ()  # names that the loss logs, known after the first step
         # Where class weights stood at the start: a run whose weights do not move has lost its optimizer.
-        self.initial = {
-            name: self.stacked.parameters[name].detach().clone() for name in self.class_parameters
-        }
+        self.initial = {name: self._watched(name).clone() for name in self.class_parameters}
 
     def weights_moved(self) -> Tensor | None:
         """How far the class weights are from where they began, relative to their norm then: (k,), None without any."""
         if not self.initial:
             return None
         moved = sum(
-            (self.stacked.parameters[name].detach() - start).reshape(len(start), -1).square().sum(1)
+            (self._watched(name) - start).reshape(len(start), -1).square().sum(1)
             for name, start in self.initial.items()
         )
         began = sum(
             start.reshape(len(start), -1).square().sum(1) for start in self.initial.values()
         )
         return (torch.as_tensor(moved) / torch.as_tensor(began)).sqrt()
+
+    def _watched(self, name: str) -> Tensor:
+        """A class parameter, evenly spaced rows of it where classes are many: (k, at most 4,096, ...)."""
+        tensor = self.stacked.parameters[name].detach()
+        return tensor[:, :: -(-tensor.shape[1] // 4096)]
 
 
 class Stack:
@@ -70,11 +82,12 @@ class Stack:
     Parameters
     ----------
     experiments : of one layout (`Experiment.layout`); kept in the order of their loss groups in the attribute
-        `experiments` (where one alone stands twice, on a CPU); `size` is their number (a twin does not count).
+        `experiments`; `size` is their number.
     num_classes : C, the known classes.
     channels, image_size : of the images.
     device : where to compute.
     dtype : float32, or float64 for tests of exactness.
+    looped : backbones one after the other, in parts of `PART` models; else all at once. None: the former on a CPU.
     """
 
     def __init__(
@@ -86,13 +99,10 @@ class Stack:
         image_size: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        looped: bool | None = None,
     ) -> None:
         self.experiments = sorted(experiments, key=lambda item: (str(item.loss_group), item.id))
         self.size = len(experiments)
-        if len(experiments) == 1 and device.type == "cpu":
-            # On a CPU a model's bits are the same in every stack of two or more, but batch norm takes another path
-            # for one alone; a twin keeps the promise that the size of the stack changes nothing.
-            self.experiments *= 2
         self.device, self.dtype = device, dtype
         first = self.experiments[0]
         self.recipe = first.recipe
@@ -110,22 +120,25 @@ class Stack:
             )
             for item in self.experiments
         ]
-        self.backbone = StackedModule(backbones, device, dtype)
+        self.looped = device.type == "cpu" if looped is None else looped
+        self.backbone = (LoopedModule if self.looped else StackedModule)(backbones, device, dtype)
         self.streams = sorted({item.stream for item in self.experiments})
-        self.stream_of = torch.tensor(
-            [self.streams.index(item.stream) for item in self.experiments], device=device
-        )
+        self.stream_numbers = [self.streams.index(item.stream) for item in self.experiments]
+        self.stream_of = torch.tensor(self.stream_numbers, device=device)
         self.class_shape = (num_classes, options["embedding_dim"])
-        self.groups = list(self._groups(*self.class_shape))
+        self.groups = self._groups(*self.class_shape)
+        self.parts = self._parts()
         self.optimizer = self._optimizer()
         self._check_reached()
 
     def _groups(self, num_classes: int, embedding_dim: int) -> list[LossGroup]:
-        groups, start = [], 0
+        groups: list[LossGroup] = []
+        start = 0
         for stop in range(1, len(self.experiments) + 1):
             if (
                 stop < len(self.experiments)
                 and self.experiments[stop].loss_group == self.experiments[start].loss_group
+                and not (self.looped and stop - start == PART)
             ):
                 continue
             losses = [
@@ -136,6 +149,7 @@ class Stack:
                     embedding_dim=embedding_dim,
                     label_smoothing=item.recipe["label_smoothing"],
                     weight_norm=item.recipe["class_weight_norm"],
+                    class_sampling=item.recipe["class_sampling"],
                     generator=_generator("head", item.seed, item.loss["name"]),
                 )
                 for item in self.experiments[start:stop]
@@ -145,6 +159,17 @@ class Stack:
             groups.append(LossGroup(losses, members, self.device, self.dtype, stacked=stacked))
             start = stop
         return groups
+
+    def _parts(self) -> list[list[LossGroup]]:
+        """The groups that go forward and backward together: on a CPU at most `PART` models, else all."""
+        parts: list[list[LossGroup]] = []
+        for group in self.groups:
+            if not parts or (
+                self.looped and group.members.stop - parts[-1][0].members.start > PART
+            ):
+                parts.append([])
+            parts[-1].append(group)
+        return parts
 
     def _optimizer(self) -> StackedOptimizer:
         everyone = slice(0, len(self.experiments))
@@ -163,13 +188,14 @@ class Stack:
             values = [float(item.recipe[key]) for item in self.experiments]
             return torch.tensor(values, device=self.device, dtype=self.dtype)
 
+        clips = any(item.recipe["clip_norm"] > 0 for item in self.experiments)
         return StackedOptimizer(
             self.recipe["optimizer"],
             slots,
             learning_rate=each("learning_rate"),
             weight_decay=each("weight_decay"),
             class_learning_rate=each("class_learning_rate"),
-            clip_norm=each("clip_norm"),
+            clip_norm=each("clip_norm") if clips else None,
             momentum=self.recipe["momentum"],
         )
 
@@ -183,7 +209,7 @@ class Stack:
                         f"{stacked.name}.{name}: the optimizer does not have this parameter"
                     )
 
-    def step(self, images: Tensor, labels: Tensor, factor: float) -> dict[str, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, factor: float | Tensor) -> dict[str, Tensor]:
         """One optimizer step of every member.
 
         Parameters
@@ -196,35 +222,77 @@ class Stack:
         -------
         What is logged, by name, (K,) each, NaN for members whose loss does not have it; not synchronised with the host.
         """
-        self.backbone.template.train()
-        own_labels = labels[self.stream_of]  # (K, B)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            embeddings = self._embed(images)  # (K, B, D)
-        embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        results = [
-            group.stacked.call(
-                embeddings[group.members], own_labels[group.members], method="compute"
-            )
-            for group in self.groups
-        ]
-        losses = torch.cat([loss for loss, _ in results])
-        losses.sum().backward()
-        self.optimizer.step(factor)
-        with torch.no_grad():
-            for group in self.groups:
-                if group.updates:
-                    group.stacked.call(
-                        embeddings[group.members].detach(),
-                        own_labels[group.members],
-                        method="after_step",
-                    )
-            return {"loss": losses.detach(), **self._logs([log for _, log in results], losses)}
+        inputs, own_labels, logged = self.update(images, labels, factor)
+        self.settle(inputs, own_labels)
+        return logged
 
-    def _embed(self, images: Tensor) -> Tensor:
-        """(S, B, C, H, W) → (K, B, D); one batch for all is not copied."""
-        if len(images) == 1:
-            return self.backbone.call(images[0], shared=True)
-        return self.backbone.call(images[self.stream_of])
+    def update(
+        self, images: Tensor, labels: Tensor, factor: float | Tensor
+    ) -> tuple[list[Tensor], Tensor, dict[str, Tensor]]:
+        """All of a step that never waits for the device: each group's embeddings, the labels (K, B), what is logged."""
+        self.backbone.template.train()
+        with record_function("backbone forward"):
+            patches = [self._patches(batch) for batch in images]
+        own_labels = labels[self.stream_of]  # (K, B)
+        inputs: list[Tensor] = []  # embeddings and labels of each group
+        results: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for groups in self.parts:
+            members = slice(groups[0].members.start, groups[-1].members.stop)
+            with record_function("backbone forward"):
+                embeddings = self._embed(patches, members)  # (k, B, D)
+            with record_function("heads"):
+                ends = embeddings.detach().requires_grad_()
+                own = ends.split([group.size for group in groups])
+                found = [
+                    group.stacked.call(values, own_labels[group.members], method="compute")
+                    for group, values in zip(groups, own, strict=True)
+                ]
+                torch.cat([loss for loss, _ in found]).sum().backward()
+            with record_function("backbone backward"):
+                assert ends.grad is not None
+                # As `embeddings.backward(ends.grad)`, which imports SymPy first: half a second.
+                (embeddings * ends.grad).sum().backward()
+            inputs += [values.detach() for values in own]
+            results += found
+        with record_function("optimizer"):
+            self.optimizer.step(factor)
+        self._after_step(inputs, own_labels, waiting=False)
+        losses = torch.cat([loss.detach() for loss, _ in results])
+        logs = self._logs([log for _, log in results], losses)
+        return inputs, own_labels, {"loss": losses, **logs}
+
+    def rehearse(self, images: Tensor) -> None:
+        """Forward and backward of the backbones alone; changes their running statistics and nothing else."""
+        self.backbone.template.train()
+        self._embed([self._patches(batch) for batch in images]).sum().backward()
+        self.optimizer.drop_gradients()
+
+    def settle(self, inputs: list[Tensor], own_labels: Tensor) -> None:
+        """The end of a step: the `after_step` of losses whose own waits for the device, on what `update` returned."""
+        self._after_step(inputs, own_labels, waiting=True)
+
+    @torch.no_grad()
+    def _after_step(self, inputs: list[Tensor], own_labels: Tensor, *, waiting: bool) -> None:
+        for group, values in zip(self.groups, inputs, strict=True):
+            if group.updates and group.waits == waiting:
+                group.stacked.call(values, own_labels[group.members], method="after_step")
+
+    def _patches(self, images: Tensor) -> Patches:
+        """What backbones share of a batch (B, C, H, W)."""
+        return self.backbone.first.patches(images)
+
+    def _embed(self, patches: list[Patches], members: slice = ALL) -> Tensor:
+        """The patches of each stream → embeddings of `members` (k, B, D), float32 or float64."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            if len(patches) == 1:
+                embeddings = self.backbone.call(
+                    *patches[0], method="embed", shared=True, members=members
+                )
+            else:
+                own = [patches[stream] for stream in self.stream_numbers[members]]
+                inputs = [list(each) for each in zip(*own, strict=True)]
+                embeddings = self.backbone.call(*inputs, method="embed", members=members)
+        return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
     def _logs(self, logs: list[dict[str, Tensor]], losses: Tensor) -> dict[str, Tensor]:
         merged: dict[str, Tensor] = {"non_finite": (~torch.isfinite(losses)).to(losses.dtype)}
@@ -240,9 +308,7 @@ class Stack:
     def embed(self, images: Tensor) -> Tensor:
         """The backbones' embeddings of images (B, C, H, W), in evaluation mode: (K, B, D)."""
         self.backbone.template.eval()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            embeddings = self.backbone.call(images.to(self.dtype), shared=True)
-        return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        return self._embed([self._patches(images.to(self.dtype))])
 
     @torch.no_grad()
     def judged(self, embeddings: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ once; where it cannot, a loop does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 State = dict[str, Tensor]
+ALL = slice(None)
+Inputs = Tensor | list[Tensor]  # (k, ...), or one (...) for each of k modules
 
 
 class _Method(nn.Module):
@@ -40,7 +42,12 @@ class StackedModule:
 
     def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
         self.name = type(modules[0]).__name__
-        self.template: nn.Module = deepcopy(modules[0]).to(device=device, dtype=dtype)
+        # Its own parameters are never read; class weights of millions of classes are not kept twice.
+        shapes = {
+            id(own): nn.Parameter(own.detach().to("meta"), own.requires_grad)
+            for own in modules[0].parameters()
+        }
+        self.template: nn.Module = deepcopy(modules[0], shapes)
         parameters, buffers = stack_module_state(modules)
 
         def place(tensor: Tensor) -> Tensor:
@@ -53,8 +60,28 @@ class StackedModule:
         }
         self.buffers = {name: place(tensor) for name, tensor in buffers.items()}
 
-    def call(self, *inputs: Tensor, method: str = "forward", shared: bool = False) -> Any:
-        """Call `method` on every module: inputs (k, ...), or (...) for all where `shared`; results gain a leading k."""
+    def call(
+        self,
+        *inputs: Inputs,
+        method: str = "forward",
+        shared: bool = False,
+        members: slice = ALL,
+    ) -> Any:
+        """Call `method` on every module, or on `members` alone.
+
+        Parameters
+        ----------
+        inputs : (k, ...), or a list of k, or (...) for all where `shared`; for `members`, theirs alone.
+
+        Returns
+        -------
+        What `method` does, every tensor with a leading k.
+        """
+        parameters, buffers = (
+            tensors if members == ALL else {name: item[members] for name, item in tensors.items()}
+            for tensors in (self.parameters, self.buffers)
+        )
+        arrays = [torch.stack(item) if isinstance(item, list) else item for item in inputs]
         bound = _Method(self.template, method)
 
         def one(parameters: State, buffers: State, *items: Tensor) -> Any:
@@ -62,9 +89,14 @@ class StackedModule:
             result = functional_call(bound, state, items)
             return () if result is None else result
 
-        axes = (0, 0, *[None if shared else 0] * len(inputs))
+        axes = (0, 0, *[None if shared else 0] * len(arrays))
         # BatchNorm and the losses change buffers in place; each module owns its slice of the stacked buffer.
-        return vmap(one, in_dims=axes, randomness="error")(self.parameters, self.buffers, *inputs)
+        return vmap(one, in_dims=axes, randomness="error")(parameters, buffers, *arrays)
+
+    @property
+    def first(self) -> Any:
+        """One of the modules, for what is the same in all: a method that reads no tensor of theirs."""
+        return self.template
 
     def state(self) -> dict[str, State]:
         """The stacked tensors, not copied."""
@@ -90,9 +122,10 @@ class StackedModule:
 
 
 class LoopedModule(StackedModule):
-    """k modules with stacked tensors, computed one after the other: for code that `vmap` cannot run.
+    """k modules with stacked tensors, computed one after the other: where `vmap` cannot, or is slower.
 
-    Each keeps its own object, so that what a module notes down in Python stays its own. See `StackedModule`.
+    Each keeps its own object, whose parameters and buffers are views of the stacked ones; so what a module changes in
+    place or notes down in Python stays its own. A backward pass leaves the gradients at the stacked parameters.
     """
 
     def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
@@ -100,19 +133,52 @@ class LoopedModule(StackedModule):
         self.template = nn.ModuleList(
             deepcopy(module).to(device=device, dtype=dtype) for module in modules
         )
+        for index, module in enumerate(self.template):
+            for name, stacked in self.parameters.items():
+                own = nn.Parameter(stacked.detach()[index])
+                own.register_post_accumulate_grad_hook(_gradient_to(stacked, index))
+                _replace(module, name, own)
+            for name, stacked in self.buffers.items():
+                _replace(module, name, stacked[index])
 
-    def call(self, *inputs: Tensor, method: str = "forward", shared: bool = False) -> Any:
+    @property
+    def first(self) -> Any:
+        """See `StackedModule.first`."""
+        return next(self.template.children())
+
+    def call(
+        self,
+        *inputs: Inputs,
+        method: str = "forward",
+        shared: bool = False,
+        members: slice = ALL,
+    ) -> Any:
         """See `StackedModule.call`."""
-        modules = list(self.template.children())
-        tensors = {**self.parameters, **self.buffers}
-        rows = {f"module.{name}": tensor.unbind(0) for name, tensor in tensors.items()}
-        arrays = [[array] * len(modules) if shared else array.unbind(0) for array in inputs]
-        results = []
-        for index, module in enumerate(modules):
-            state = {name: own[index] for name, own in rows.items()}
-            items = tuple(array[index] for array in arrays)
-            results.append(functional_call(_Method(module, method), state, items))
-        return _stacked(results)
+        modules = list(self.template.children())[members]
+        each = [[array] * len(modules) if shared else list(array) for array in inputs]
+        return _stacked(
+            [getattr(module, method)(*items) for module, *items in zip(modules, *each, strict=True)]
+        )
+
+
+def _replace(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Put a tensor in the place of a parameter or buffer of that full name."""
+    path, _, key = name.rpartition(".")
+    setattr(module.get_submodule(path), key, tensor)
+
+
+def _gradient_to(stacked: Tensor, index: int) -> Callable[[Tensor], None]:
+    """A hook that moves the gradient of one module's parameter to its row of the stacked parameter's."""
+
+    def move(own: Tensor) -> None:
+        if own.grad is None:
+            return
+        if stacked.grad is None:
+            stacked.grad = torch.zeros_like(stacked)
+        stacked.grad[index] += own.grad
+        own.grad = None
+
+    return move
 
 
 def _stacked(results: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import config as study_config
 from benchmarks import vary
-from benchmarks.devices import gpu_memory_gib, resolve_device
+from benchmarks.devices import gpu_memory_gib, resolve_device, visible_gpus
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment, canonical, content_hash
 from benchmarks.fingerprint import engine_fingerprint, loss_fingerprint, protocols_fingerprint
@@ -282,5 +282,6 @@ def _stack_size(experiments: int, size: int | str, device: str) -> int:
     if size != "auto":
         return int(size)
     if device == "cuda":
-        return gpu_memory_gib()
+        # The trainer measures what a model takes and cuts a stack that does not fit; several GPUs share the work.
+        return max(1, min(4 * gpu_memory_gib(), -(-experiments // max(1, visible_gpus()))))
     return min(CPU_STACK, max(1, -(-experiments // (os.cpu_count() or 1))))

@@ -7,15 +7,15 @@ import difflib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from benchmarks.tuning.settings import is_number
 from losses.schema import written
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 SCHEMA_PATH = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
@@ -28,13 +28,17 @@ def _is_integer(_: Any, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-# Stricter than JSON Schema: 2.0 is no number of epochs, and neither NaN nor infinity is a learning rate.
-_Validator = jsonschema.validators.extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"number": _is_number, "integer": _is_integer}
-    ),
-)
+@cache
+def _validator() -> Any:
+    """The class that checks: stricter than JSON Schema, in that 2.0 is no number of epochs, and neither NaN nor
+    infinity is a learning rate."""
+    import jsonschema  # here, since only plans are checked: a process that trains starts without it
+
+    draft = jsonschema.Draft202012Validator
+    numbers = {"number": _is_number, "integer": _is_integer}
+    return jsonschema.validators.extend(
+        draft, type_checker=draft.TYPE_CHECKER.redefine_many(numbers)
+    )
 
 
 @cache
@@ -45,7 +49,7 @@ def schema() -> dict[str, Any]:
 
 def problems(config: Any) -> list[str]:
     """One line for each rule of the schema that a study's configuration breaks."""
-    return [_explain(error) for error in _Validator(schema()).iter_errors(config)]
+    return [_explain(error) for error in _validator()(schema()).iter_errors(config)]
 
 
 def value_problems(where: str, value: Any, *keys: str) -> Iterator[str]:
@@ -53,7 +57,7 @@ def value_problems(where: str, value: Any, *keys: str) -> Iterator[str]:
     rule = schema()
     for key in keys:
         rule = rule["properties"][key]
-    for error in _Validator(rule).iter_errors(value):
+    for error in _validator()(rule).iter_errors(value):
         yield _explain(error, where)
 
 

@@ -15,10 +15,13 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.angles import angle_histograms, watched_epochs
+from benchmarks.capacity import parts_that_fit, release
 from benchmarks.checkpoint import Checkpoints
 from benchmarks.data import TrainingData, load_images
+from benchmarks.devices import claim_gpu
 from benchmarks.errors import TrainingError
 from benchmarks.experiment import Experiment
+from benchmarks.graphs import Step, fastest_step
 from benchmarks.history import EpochLog, Row
 from benchmarks.leg import Leg
 from benchmarks.memory import forget_peak, keep_freed_memory, peak_memory
@@ -61,10 +64,13 @@ def train_leg(experiments: list[Experiment], leg: Leg, device: torch.device) -> 
     torch.set_num_threads(experiments[0].recipe["threads"])
     keep_freed_memory()
     try:
+        device = _own(device, leg)
         with _lock(leg.results / "locks" / leg.key(experiments)):
             pending = [item for item in experiments if not leg.done(item)]
             if pending:
-                _train_or_halve(pending, load_images(pending[0], leg.results), leg, device)
+                image_set = load_images(pending[0], leg.results)
+                for part in parts_that_fit(pending, image_set, device):
+                    _train_or_halve(part, image_set, leg, device)
     except OSError as error:
         where = error.filename or leg.results
         raise TrainingError(
@@ -74,6 +80,16 @@ def train_leg(experiments: list[Experiment], leg: Leg, device: torch.device) -> 
     return {
         name: "missing" if result is None else result["status"] for name, result in found.items()
     }
+
+
+def _own(device: torch.device, leg: Leg) -> torch.device:
+    """`device`, or a GPU that no other training of these results uses where it is ``cuda`` without a number."""
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        device = torch.device("cuda", claim_gpu(leg.results / "locks"))
+    torch.cuda.set_device(device)
+    return device
 
 
 @contextmanager
@@ -99,6 +115,7 @@ def _lock(path: Path) -> Iterator[None]:
 def _train_or_halve(
     experiments: list[Experiment], image_set: ImageSet, leg: Leg, device: torch.device
 ) -> None:
+    release(device)  # of the stack before
     try:
         _train(experiments, image_set, leg, device)
         return
@@ -124,8 +141,6 @@ def _train_or_halve(
         log.warning(
             "a stack of %d could not be trained (%s); trying its halves", len(experiments), reason
         )
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
     # In the order of the loss groups, so that a loss that fails is soon apart from those that do not.
     ordered = sorted(experiments, key=lambda item: (str(item.loss_group), item.id))
     middle = len(ordered) // 2
@@ -154,6 +169,7 @@ def _train(
     epochs: int = stack.recipe["epochs"]
     last = epochs if leg.until is None else leg.until
     images_per_epoch = data.steps_per_epoch * stack.recipe["batch_size"] * len(stack.experiments)
+    step = fastest_step(stack, data)
     with tqdm(
         desc=f"{stack.size} {'trials' if leg.trial else 'experiments'}",
         total=last * images_per_epoch,
@@ -168,7 +184,7 @@ def _train(
             if progress.over:
                 break
             start = time.perf_counter()
-            logged = _epoch(stack, data, epoch, bar)
+            logged = _epoch(stack, data, epoch, bar, step)
             progress.record(stack, epoch, logged, time.perf_counter() - start)
             if epoch in watched_epochs(epochs):
                 progress.watch(epoch, angle_histograms(stack, data))
@@ -182,6 +198,7 @@ def _train(
                 }
             )
             bar.set_postfix_str(progress.summary())
+    del step  # and with it the memory of a CUDA graph
     write_outcomes(stack, data, progress, snapshots, leg, rows)
     saved.remove()
 
@@ -204,12 +221,11 @@ def _restore(stack: Stack, saved: Checkpoints, leg: Leg, snapshots: Snapshots) -
     return Progress(leg.since, [Standing(**state["standing"]) for state in states])
 
 
-def _epoch(stack: Stack, data: TrainingData, epoch: int, bar: Any) -> list[Row]:
+def _epoch(stack: Stack, data: TrainingData, epoch: int, bar: Any, step: Step) -> list[Row]:
     epoch_log, factors = EpochLog(), []
-    for step, (images, labels) in enumerate(data.batches(stack.streams, epoch)):
-        factors.append(
-            schedule(stack.recipe, (epoch - 1) * data.steps_per_epoch + step, data.steps_per_epoch)
-        )
-        epoch_log.add(stack.step(images, labels, factors[-1]))
+    for number, (images, labels) in enumerate(data.batches(stack.streams, epoch)):
+        done = (epoch - 1) * data.steps_per_epoch + number
+        factors.append(schedule(stack.recipe, done, data.steps_per_epoch))
+        epoch_log.add(step(images, labels, factors[-1]))
         bar.update(len(stack.experiments) * labels.shape[1])
     return epoch_log.rows(stack, epoch, factors)

@@ -38,6 +38,7 @@ class AdaCos(CosineHead):
     """
 
     pending_scale: Tensor
+    in_blocks = False  # the scale follows from all logits before the loss does
 
     def __init__(
         self,

@@ -33,11 +33,14 @@ class Loss(nn.Module):
     lowest_label : int
         Below 0 where the loss knows samples without a class. Losses of kind ``embedding`` only
         compare labels, and take any.
+    waits : bool
+        Whether ``after_step`` makes the host wait for the device; then no CUDA graph can hold it.
     """
 
     kind: ClassVar[str]
     class_parameters: ClassVar[tuple[str, ...]] = ()
     lowest_label: ClassVar[int] = 0
+    waits: ClassVar[bool] = False
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
         super().__init__()

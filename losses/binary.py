@@ -9,12 +9,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from losses.base import Log
-from losses.blocks import Change, row_blocks
+from losses.blocks import EXCLUDED, Change, row_blocks
 from losses.functional import softplus, unit_rows
 from losses.heads import ClassWeights, class_log
-
-EXCLUDED = -1e30
-"""Added to a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
 
 
 def exclude_target(logits: Tensor, labels: Tensor) -> Tensor:

@@ -18,6 +18,10 @@ BLOCK = 2**18
 """Numbers that a processor's cache holds together with what is made of them."""
 
 
+EXCLUDED = -1e30
+"""For a logit that is not to count: its softplus and its share of a logsumexp are exactly 0."""
+
+
 def row_blocks(table: Tensor) -> list[slice]:
     """Blocks of the rows of a table (B, C), to be worked through in several passes each.
 

@@ -9,6 +9,7 @@ import torch
 
 from losses.base import Loss
 from losses.catalog import part_row, resolve, row
+from losses.class_sampling import sampled
 from losses.schema import LossRow, Value
 
 
@@ -20,6 +21,7 @@ def build(
     embedding_dim: int,
     label_smoothing: float = 0.0,
     weight_norm: float = 1.0,
+    class_sampling: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Loss:
     """Make a loss, with its parameters drawn from the generator.
@@ -38,6 +40,9 @@ def build(
         In [0, 1); for losses with a cross-entropy, others do not look at it.
     weight_norm : float
         Length of each class weight row at the start, > 0; for losses with class weights.
+    class_sampling : float
+        Share of the classes that a step trains on, in (0, 1]; below 1 only for losses whose class
+        weights can be sampled (`losses.class_sampling`) or that have none.
     generator : torch.Generator or None
         The experiment's ``head`` stream; None: torch's global generator.
 
@@ -46,7 +51,7 @@ def build(
     CatalogError
         Unknown loss, or a hyper-parameter that the catalog does not allow.
     ValueError
-        A number of the other arguments is out of its range.
+        A number of the other arguments is out of its range, or the classes cannot be sampled.
     """
     entry = row(name)
     values = resolve(name, hyper)
@@ -58,7 +63,13 @@ def build(
         raise ValueError(f"label_smoothing = {label_smoothing!r}: must be in [0, 1)")
     if not 0.0 < weight_norm < float("inf"):
         raise ValueError(f"weight_norm = {weight_norm!r}: must be positive and finite")
-    settings = {"label_smoothing": label_smoothing, "weight_norm": weight_norm}
+    if not 0.0 < class_sampling <= 1.0:
+        raise ValueError(f"class_sampling = {class_sampling!r}: must be in (0, 1]")
+    settings = {
+        "label_smoothing": label_smoothing,
+        "weight_norm": weight_norm,
+        "class_sampling": class_sampling,
+    }
     loss = _construct(entry, values, num_classes, embedding_dim, settings)
     loss.reset_parameters(generator)
     return loss
@@ -75,6 +86,9 @@ def _construct(
     loss_class = getattr(importlib.import_module(module), class_name)
     if not entry.parts:
         shared = {key: settings[key] for key in entry.recipe}
+        if settings["class_sampling"] < 1 and "weight_norm" in entry.recipe:
+            loss_class = sampled(loss_class)
+            shared["share"] = settings["class_sampling"]
         loss: Loss = loss_class(num_classes, embedding_dim, **values, **shared)
         return loss
     parts, weights, own = {}, {}, dict(values)

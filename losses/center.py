@@ -87,7 +87,7 @@ class CenterTerm(Loss):
         terms = pull(embeddings, labels, self.centers)
         with torch.no_grad():
             log = {
-                "active": terms.new_tensor(float(len(terms))),
+                "active": terms.new_full((), len(terms)),
                 "embedding_norm": unit_rows(embeddings)[1].mean(),
                 "center_distance": (2 * terms).sqrt().mean(),
             }

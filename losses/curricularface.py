@@ -69,6 +69,7 @@ class CurricularFace(CosineHead):
         self.hard_reference = hard_reference
         self.update = update
         self.t_has_gradient = update == "first" and gradient == "exact"
+        self.in_blocks = not self.t_has_gradient  # whose gradient is a sum over the whole table
         self.add_hyperparameters(margin=margin, scale=scale, t_rate=t_rate)
         self.register_buffer("t", torch.zeros((), dtype=torch.float64))
         # t after this step; the class weights that its cosines belong to move before `after_step`.
@@ -84,22 +85,24 @@ class CurricularFace(CosineHead):
         """T: cos(θ + m) under the rule."""
         return additive_angle(cosine, self.margin.to(cosine.dtype), self.rule)
 
+    def hard_rule(self, cosine: Tensor, target: Tensor) -> tuple[HardRule, Log]:
+        """s·cosθ_j·(t + cosθ_j) for the hard negatives."""
+        scale, t = self.scale.to(cosine.dtype), self.advance(cosine)
+        if self.hard_reference == "raw":
+            target = angle_sum_cosine(cosine, self.margin.to(cosine.dtype))
+        return HardRule(scale * target, bend, (scale, t)), {"t": t.detach()}
+
     def entropies(
         self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
     ) -> tuple[Tensor, Log]:
-        """With s·cosθ_j·(t + cosθ_j) for the hard negatives."""
-        scale = self.scale.to(logits.dtype)
-        t = self.advance(cosine)
-        if self.hard_reference == "raw":
-            target = angle_sum_cosine(cosine, self.margin.to(cosine.dtype))
-        if self.t_has_gradient:
-            hard = hard_negatives(logits, labels, scale * target)
-            share = hard.sum() / (len(labels) * (self.num_classes - 1))
-            losses = self.per_sample(logits * (1 + hard * (t + logits / scale - 1)), labels)
-        else:
-            rule = HardRule(scale * target, bend, (scale, t))
-            losses, share = self.per_sample_with_hard(logits, labels, rule)
-        return losses, {"t": t.detach(), "hard_share": share}
+        """With the gradient of t, where it has one, by autograd."""
+        if not self.t_has_gradient:
+            return super().entropies(logits, labels, cosine, target)
+        rule, log = self.hard_rule(cosine, target)
+        scale, t = rule.numbers
+        hard = hard_negatives(logits, labels, rule.threshold)
+        log["hard_share"] = hard.sum() / (len(labels) * (self.num_classes - 1))
+        return self.per_sample(logits * (1 + hard * (t + logits / scale - 1)), labels), log
 
     def advance(self, cosine: Tensor) -> Tensor:
         """t () for these target cosines (B,); the t that follows becomes pending."""

@@ -8,8 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from losses.base import Log, Loss
+from losses.class_blocks import cross_entropy_in_blocks, own_rows
 from losses.cross_entropy import HardRule, cross_entropy, cross_entropy_with_hard
-from losses.functional import accuracy, unit_rows
+from losses.functional import ZERO_LENGTH, accuracy, unit_rows
+from losses.large_tables import new_table
+
+ROWS = 2**12
+"""Class weight rows that are normalised at a time at the start."""
+
+LARGEST_TABLE = 2**25
+"""Logits of a batch above which they are computed in blocks: a table of 128 MiB in float32.
+
+A head holds two such tables at a time. Below, time hardly differs (docs/many-classes.md).
+"""
 
 
 def class_log(scores: Tensor, labels: Tensor, cosine: Tensor, lengths: Tensor) -> Log:
@@ -26,11 +37,15 @@ def class_log(scores: Tensor, labels: Tensor, cosine: Tensor, lengths: Tensor) -
         Of the embeddings.
     """
     with torch.no_grad():
-        return {
-            "accuracy": accuracy(scores, labels),
-            "target_angle": cosine.clamp(-1, 1).acos().mean(),
-            "embedding_norm": lengths.mean(),
-        }
+        return _log(accuracy(scores, labels), cosine, lengths)
+
+
+def _log(accuracy: Tensor, cosine: Tensor, lengths: Tensor) -> Log:
+    return {
+        "accuracy": accuracy,
+        "target_angle": cosine.clamp(-1, 1).acos().mean(),
+        "embedding_norm": lengths.mean(),
+    }
 
 
 class ClassWeights(Loss):
@@ -49,7 +64,7 @@ class ClassWeights(Loss):
     def __init__(self, num_classes: int, embedding_dim: int, *, weight_norm: float = 1.0) -> None:
         super().__init__(num_classes, embedding_dim)
         self.weight_norm = weight_norm
-        self.weight = nn.Parameter(torch.empty(self.weight_shape()))
+        self.weight = nn.Parameter(new_table(torch.empty(self.weight_shape())))
         ClassWeights.reset_parameters(self)
 
     def weight_shape(self) -> tuple[int, ...]:
@@ -58,10 +73,15 @@ class ClassWeights(Loss):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the weight rows: uniform directions of length ``weight_norm``."""
-        device = "cpu" if generator is None else generator.device
-        rows = torch.randn(self.weight.shape, generator=generator, device=device)
+        device = torch.device("cpu") if generator is None else generator.device
         with torch.no_grad():
-            self.weight.copy_(unit_rows(rows)[0] * self.weight_norm)
+            # In place where the weights are what is drawn: with many classes there is no room for both.
+            in_place = self.weight.dtype == torch.float32 and self.weight.device == device
+            drawn = self.weight if in_place else torch.empty(self.weight.shape, device=device)
+            drawn.normal_(generator=generator)
+            for some in drawn.split(ROWS):
+                some.copy_(unit_rows(some)[0] * self.weight_norm)
+            self.weight.copy_(drawn)
 
     def unit_weight(self, dtype: torch.dtype) -> Tensor:
         """The weight rows at length 1, in their shape."""
@@ -127,11 +147,20 @@ class CosineHead(MarginHead):
     logit_j = r·cosθ_j for the other classes, r·target(cosθ_y) for the own one; r is the scale s, or
     what `radius` says. A subclass gives ``target``: the unscaled target logit as a function of the
     target cosine. Three more hooks serve what a formula in one cosine cannot say: `sample_shift`
-    (a margin for each sample), `entropies` (other classes' logits changed), and `class_logits` with
+    (a margin for each sample), `hard_rule` (other classes' logits changed), and `class_logits` with
     `own_cosine` (several vectors a class).
+
+    Above `LARGEST_TABLE` logits they are computed in blocks of classes, with the same result, and
+    no table (B, C) is held (`losses.class_blocks`).
+
+    Attributes
+    ----------
+    in_blocks : bool
+        Whether they can be.
     """
 
     scale: Tensor
+    in_blocks: bool = True
 
     def sample_shift(self, cosine: Tensor, lengths: Tensor) -> Tensor:
         """`shift` (B,) with each sample's own margin; ``lengths`` (B,) are the embeddings'."""
@@ -141,15 +170,30 @@ class CosineHead(MarginHead):
         """Logit per unit of cosine, () or (B,), for embeddings of these lengths (B,)."""
         return self.scale.to(lengths.dtype)
 
+    def hard_rule(self, cosine: Tensor, target: Tensor) -> tuple[HardRule | None, Log]:
+        """How other classes' logits are changed; None: not at all. And what to log about it.
+
+        ``cosine`` and ``target`` (B,) are the target cosine and the unscaled target logit. With a
+        rule, the share of hard negatives is logged as ``hard_share``.
+        """
+        return None, {}
+
     def entropies(
         self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
     ) -> tuple[Tensor, Log]:
         """Cross-entropies (B,) of the logits (B, C) with margin, and what to log about them.
 
-        ``cosine`` and ``target`` (B,) are the target cosine and the unscaled target logit. The
-        logits may be changed in place.
+        ``cosine`` and ``target`` as in `hard_rule`. The logits may be changed in place.
         """
-        return self.per_sample(logits, labels), {}
+        rule, log = self.hard_rule(cosine, target)
+        if rule is None:
+            return self.per_sample(logits, labels), log
+        losses, share = self.per_sample_with_hard(logits, labels, rule)
+        return losses, {**log, "hard_share": share}
+
+    def chosen_classes(self, labels: Tensor) -> Tensor | None:
+        """The classes (M,) that take part in a batch, ascending, its own among them; None: all."""
+        return None
 
     def target_log(self, cosine: Tensor) -> Log:
         """More to log, from the cosines to the own class (B,), without gradient."""
@@ -165,6 +209,10 @@ class CosineHead(MarginHead):
 
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Log]:
         """See `Loss.compute`."""
+        chosen = self.chosen_classes(labels)
+        large = len(labels) * self.num_classes > LARGEST_TABLE
+        if self.in_blocks and (large or chosen is not None):
+            return self.evaluate_in_blocks(embeddings, labels, chosen)
         directions, lengths = unit_rows(embeddings)
         weight = self.unit_weight(embeddings.dtype)
         radius = self.radius(lengths)
@@ -175,6 +223,34 @@ class CosineHead(MarginHead):
         # In place: adding to one column copies neither the logits nor their gradient.
         logits.scatter_add_(-1, labels.unsqueeze(-1), (radius * shift).unsqueeze(-1))
         losses, more = self.entropies(logits, labels, cosine, cosine + shift)
+        return losses.mean(), {**log, **more}
+
+    def evaluate_in_blocks(
+        self, embeddings: Tensor, labels: Tensor, chosen: Tensor | None = None
+    ) -> tuple[Tensor, Log]:
+        """`evaluate` without a table (B, C), over the chosen classes (M,) or all of them."""
+        directions, lengths = unit_rows(embeddings)
+        radius = self.radius(lengths)
+        own, weight = own_rows(self.weight.to(embeddings.dtype), labels)
+        cosine = self.own_cosine(directions, unit_rows(own)[0])  # (B,)
+        target = cosine + self.sample_shift(cosine, lengths)
+        rule, more = self.hard_rule(cosine, target)
+        losses, largest, hard = cross_entropy_in_blocks(
+            directions * radius.unsqueeze(-1),
+            weight,
+            labels,
+            radius * target,
+            self.label_smoothing.to(cosine.dtype),
+            chosen=chosen,
+            rule=rule,
+        )
+        with torch.no_grad():
+            right = (radius * cosine >= largest) & (lengths > ZERO_LENGTH)
+            log = _log(right.to(cosine.dtype).mean(), cosine, lengths)
+        log |= self.target_log(cosine.detach())
+        if rule is not None:
+            others = self.num_classes - 1 if chosen is None else len(chosen) - 1
+            more["hard_share"] = hard / (len(labels) * others)
         return losses.mean(), {**log, **more}
 
     def scores(self, embeddings: Tensor) -> Tensor:

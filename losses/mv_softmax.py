@@ -78,15 +78,11 @@ class MVSoftmax(CosineHead):
         """f under the rule."""
         return self.margin_target(cosine, self.rule)
 
-    def entropies(
-        self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
-    ) -> tuple[Tensor, Log]:
-        """With the logits above f emphasised; ``easy`` has no say in which they are."""
-        scale, t = self.scale.to(logits.dtype), self.t.to(logits.dtype)
+    def hard_rule(self, cosine: Tensor, target: Tensor) -> tuple[HardRule, Log]:
+        """The logits above f are emphasised; ``easy`` has no say in which they are."""
+        scale, t = self.scale.to(cosine.dtype), self.t.to(cosine.dtype)
         threshold = scale * self.margin_target(cosine, "none" if self.rule == "easy" else self.rule)
-        rule = HardRule(threshold, EMPHASES[self.emphasis], (scale, t))
-        losses, share = self.per_sample_with_hard(logits, labels, rule)
-        return losses, {"hard_share": share}
+        return HardRule(threshold, EMPHASES[self.emphasis], (scale, t)), {}
 
 
 def add(logits: Tensor, hard: Tensor, scale: Tensor, t: Tensor) -> None:

@@ -39,6 +39,7 @@ class OIM(Loss):
 
     kind: ClassVar[str] = "classifier"
     lowest_label: ClassVar[int] = -1
+    waits: ClassVar[bool] = True
     temperature: Tensor
     momentum: Tensor
     lut: Tensor

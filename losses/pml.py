@@ -130,10 +130,11 @@ class PMLClassifier(PMLLoss):
         own = getattr(self.theirs, name).data
         result = super().evaluate(embeddings, labels)
         # P2SGrad scales its weights anew in the forward pass, by putting another tensor in place of
-        # their data; in a stack the weights are a slice, which has to follow.
-        now = getattr(self.theirs, name).data
-        if now.data_ptr() != own.data_ptr():
-            own.copy_(now)
+        # their data; in a stack the weights are a slice, which has to follow and stay in place.
+        weight = getattr(self.theirs, name)
+        if weight.data_ptr() != own.data_ptr():
+            own.copy_(weight.data)
+            weight.data = own
         return result
 
     @torch.no_grad()

@@ -60,6 +60,7 @@ class Sum(Loss):
         self.class_parameters = tuple(  # type: ignore[misc]
             f"{name}.{own}" for name, part in parts.items() for own in part.class_parameters
         )
+        self.waits = any(part.waits for part in parts.values())  # type: ignore[misc]
         terms = [name for name, part in parts.items() if isinstance(part, ClassTerm)]
         rows = [name for name in self.classifiers if _has_rows(parts[name])]
         if terms and not rows:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reports.errors import ReportError
+from reports.npz import Npz
 from reports.settings import varying
 from reports.tuning.plan import AROUND, DEFAULT, GRID, arm_order, arms_of, on_axes, tuning_of
 
@@ -154,20 +155,16 @@ class Study:
         """Whether any run has a value of this metric."""
         return metric in self.frame and bool(self.frame[metric].notna().any())
 
-    def archive(self, experiment: str, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays of a run's ``embeddings.npz`` or of its ``curves.npz``; empty where the run
+    def curves(self, experiment: str) -> Mapping[str, NDArray[Any]]:
+        """The arrays of a run's ``curves.npz``, each read when it is asked for; empty where the run
         has none.
         """
-        folder = self.runs / experiment
-        path = (
-            folder / "evaluations" / self.plan["evaluation"] / name
-            if name == "curves.npz"
-            else folder / name
-        )
-        if not path.exists():
-            return {}
-        with np.load(path) as stored:
-            return {key: stored[key] for key in stored.files}
+        key = ("curves", experiment)
+        if key not in self.cache:
+            path = self.runs / experiment / "evaluations" / self.plan["evaluation"] / "curves.npz"
+            self.cache[key] = Npz(path) if path.exists() else {}
+        found: Mapping[str, NDArray[Any]] = self.cache[key]
+        return found
 
     def history(self, experiment: str) -> list[dict[str, Any]]:
         """The epochs of a run; empty where the run has none."""

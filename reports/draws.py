@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +91,12 @@ def same_identities(first: RunDraws, second: RunDraws) -> bool:
 def _read(study: Study, experiment: str | None, metric: str) -> RunDraws | None:
     if experiment is None:
         return None
-    path = study.runs / experiment / "evaluations" / study.plan["evaluation"] / "replicates.npz"
     key = ("stored", experiment)
     names = (f"replicates/{metric}", f"left_out/{metric}")
     worlds = [f"identities/{world}" for world in WORLDS.get(metric.split("/")[0], ("unknown",))]
     try:
         if key not in study.cache:
+            path = _path(study, experiment)
             study.cache[key] = Npz(path) if path.exists() else None
         stored = study.cache[key]
         if stored is None or not all(name in stored for name in (*names, *worlds)):
@@ -104,7 +105,12 @@ def _read(study: Study, experiment: str | None, metric: str) -> RunDraws | None:
         identities = tuple(_identities(study, experiment, stored, world) for world in worlds)
         return RunDraws(identities, replicates, left_out)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        path = _path(study, experiment)
         raise ReportError(f"{path}: cannot be read ({error}); judge the study again") from error
+
+
+def _path(study: Study, experiment: str) -> Path:
+    return study.runs / experiment / "evaluations" / study.plan["evaluation"] / "replicates.npz"
 
 
 def _identities(study: Study, experiment: str, stored: Npz, world: str) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 _LOCAL_HEADER = 30  # bytes before a member's name; its last four are the lengths of name and extra
 
 
-class Npz:
-    """The arrays of an npz file, found once and read one by one.
+class Npz(Mapping[str, NDArray[Any]]):
+    """The arrays of an npz file by name, found once and read one by one.
 
     A report asks hundreds of files of about a hundred arrays each for one metric after another.
     `numpy.load` would go through the whole directory of a file every time.
@@ -44,8 +45,19 @@ class Npz:
             }
         self._path = path
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the array
         return name in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._members:
+            raise KeyError(name)
+        return self.read(name)[0]
 
     def read(self, *names: str) -> list[NDArray[Any]]:
         """These arrays.

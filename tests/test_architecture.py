@@ -24,13 +24,11 @@ ALLOWED = {
 }  # fmt: skip
 # What one module alone may import on top.
 ALONE = {
-    "benchmarks/speed.py": {
-        "PIL",
-        "pytorch_metric_learning",
-        "torchvision",
-    },  # the usual tools, to compare with
-    "benchmarks/speed_losses.py": {"pytorch_metric_learning"},
-    "benchmarks/speed_protocols.py": {"sklearn", "pytorch_metric_learning"},
+    # The usual tools, to compare with.
+    "benchmarks/speed/usual.py": {"PIL", "pytorch_metric_learning", "torchvision"},
+    "benchmarks/speed/classes.py": {"pytorch_metric_learning"},
+    "benchmarks/speed/losses.py": {"pytorch_metric_learning"},
+    "benchmarks/speed/protocols.py": {"sklearn", "pytorch_metric_learning"},
     "benchmarks/tracking.py": {"mlflow", "sqlalchemy"},
     "benchmarks/tuning/optuna_studies.py": {"optuna"},
     "datasets/glyphs.py": {"fontTools", "matplotlib"},
@@ -233,3 +231,31 @@ def test_make_installs_the_pinned_list() -> None:
     installs = [line for line in text.splitlines() if "pip install" in line]
     assert all(line.endswith("-r requirements.txt") for line in installs)
     assert ".venv/installed: requirements.txt" in text
+
+
+def test_the_engine_needs_torch_and_numpy_alone() -> None:
+    """Where nothing else is installed a stack can still be trained, its steps timed and its embeddings judged."""
+    program = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+import benchmarks.capacity, benchmarks.data, benchmarks.graphs, benchmarks.history, benchmarks.optim, benchmarks.stack
+import benchmarks.measures.pairs, benchmarks.protocols, losses.build
+"""
+    missing = {"PIL", "fontTools", "jsonschema", "matplotlib", "mlflow", "optuna", "pandas", "pytorch_metric_learning"}  # fmt: skip
+    missing |= {
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "snakemake",
+        "sqlalchemy",
+        "torchvision",
+        "tqdm",
+        "yaml",
+    }
+    in_new_process(program.replace("{missing}", repr(missing)))

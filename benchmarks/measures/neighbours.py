@@ -21,14 +21,19 @@ from benchmarks.measures.cosine import unit_rows
 LEVELS_PER_UNIT = 2**40
 """A cosine c is the integer level round(c * LEVELS_PER_UNIT)."""
 
+TIE = 2.0 / LEVELS_PER_UNIT
+"""Cosines that differ by more, before they are rounded, stand at different levels."""
+
 MAX_REFERENCES = 2**22
 """Positions below this fit into a key beside the level."""
 
 REMOVED = np.iinfo(np.int64).min
 """A key below all keys: who is not in the list."""
 
-BLOCK_SCORES = 2**20  # 8 MB of keys, in the cache of most machines ...
-MIN_ROWS, MAX_ROWS = 64, 256  # ... unless that is too few rows for a fast product
+BLOCK_SCORES = (
+    2**21
+)  # 16 MB of keys: enough rows for a fast product, and near the cores in most machines ...
+MIN_ROWS, MAX_ROWS = 64, 256  # ... unless that is too few rows
 
 # Adding 1.5 * 2**12 to a float64 of size below 2**11 leaves steps of 2**-40: rounded to nearest, ties to even, with the
 # level in the low bits of the mantissa; the shift drops all above them.
@@ -41,14 +46,30 @@ def key_blocks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The order of all references for every query, block of queries by block.
 
+    Parameters and errors as of `cosine_blocks`.
+
+    Yields
+    ------
+    Positions of the block's queries (n,) and keys (n, R) int64: the larger, the nearer; equal keys do not occur.
+    The keys may be changed.
+    """
+    position = np.arange(len(references))
+    for rows, cosines in cosine_blocks(queries, references):
+        yield rows, keys_of(cosines, position)
+
+
+def cosine_blocks(
+    queries: np.ndarray, references: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The cosines of all references for every query, not rounded yet, block of queries by block.
+
     Parameters
     ----------
     queries, references : (Q, D) and (R, D) float64, unit or zero rows (``cosine.unit_rows``).
 
     Yields
     ------
-    Positions of the block's queries (n,) and keys (n, R) int64: the larger, the nearer; equal keys do not occur.
-    The keys may be changed.
+    Positions of the block's queries (n,) and cosines (n, R) float64, which may be changed.
 
     Raises
     ------
@@ -57,16 +78,19 @@ def key_blocks(
     count = len(references)
     if count > MAX_REFERENCES:
         raise ProtocolError(f"{count:,} references; at most {MAX_REFERENCES:,} can be ranked")
-    position = np.arange(count)
     step = int(np.clip(BLOCK_SCORES // max(count, 1), MIN_ROWS, MAX_ROWS))
     for start in range(0, len(queries), step):
         rows = np.arange(start, min(start + step, len(queries)))
-        product = queries[rows] @ references.T
-        product += _ROUNDER
-        keys = product.view(np.int64)
-        keys <<= _SHIFT
-        keys -= position
-        yield rows, keys
+        yield rows, queries[rows] @ references.T
+
+
+def keys_of(cosines: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """The keys of `cosines` (..., R), in their memory, which they overwrite; `position` (R,) of the references."""
+    cosines += _ROUNDER
+    keys = cosines.view(np.int64)
+    keys <<= _SHIFT
+    keys -= position
+    return keys
 
 
 def nearest(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +114,9 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.nda
     best = np.empty((len(queries), k), dtype=np.int64)
     unit = unit_rows(queries, np.float64), unit_rows(references, np.float64)
     for rows, keys in key_blocks(*unit):
+        if k == 1:
+            best[rows, 0] = keys.max(axis=1)
+            continue
         if k < keys.shape[1]:
             keys.partition(keys.shape[1] - k, axis=1)
         best[rows] = np.sort(keys[:, -k:], axis=1)[:, ::-1]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TILE_ROWS = 256
-TILE_COLUMNS = 8192  # 8 MB of levels
+TILE_COLUMNS = 2048  # 2 MB of levels, near a core in most machines ...
+WIDE = 4  # ... and of wide tiles so many times as many, where a tile costs something by itself
 
 SCORES = ("cosine", "euclidean")
 GRID = 2.0**44
@@ -38,7 +39,7 @@ LEVELS_PER_UNIT = 2**16
 ROUNDER = 1.5 * 2**23
 ROUNDER_BITS = int(np.float32(ROUNDER).view(np.int32))
 
-EXACT_ROWS = 16_384  # pairs whose exact scores are computed at once
+EXACT_ROWS = 2048  # pairs whose exact scores are computed at once: 1 MB with 64 dimensions
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,11 @@ class PairBlocks:
         self.labels_there = torch.from_numpy(self.labels).to(self.device)
         self.units_there = torch.from_numpy(self.units).to(self.device)
 
-    def tiles(self) -> Iterator[Tile]:
-        """Every unordered pair of different images, once."""
+    def tiles(self, wide: bool = False) -> Iterator[Tile]:
+        """Every unordered pair of different images, once; in `wide` tiles on a GPU in any case."""
         import torch
 
+        columns = TILE_COLUMNS * (WIDE if wide or self.device.type != "cpu" else 1)
         images = len(self.labels)
         unit_end = np.searchsorted(self.units, self.units, side="right")
         for start in range(0, images, TILE_ROWS):
@@ -125,10 +127,10 @@ class PairBlocks:
             # Past the end of the last row's unit, every pair is of two units.
             mixed_end = int(unit_end[stop - 1])
             rows = torch.arange(start, stop, device=self.device)[:, None]
-            for left, right in _spans(start, mixed_end):
+            for left, right in _spans(start, mixed_end, columns):
                 later = torch.arange(left, right, device=self.device) > rows
                 yield self._tile(start, stop, left, right, later.flatten())
-            for left, right in _spans(mixed_end, images):
+            for left, right in _spans(mixed_end, images, columns):
                 yield self._tile(start, stop, left, right, None)
 
     def _tile(self, start: int, stop: int, left: int, right: int, pairs: Tensor | None) -> Tile:
@@ -248,6 +250,6 @@ def full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _spans(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for left in range(start, stop, TILE_COLUMNS):
-        yield left, min(left + TILE_COLUMNS, stop)
+def _spans(start: int, stop: int, columns: int) -> Iterator[tuple[int, int]]:
+    for left in range(start, stop, columns):
+        yield left, min(left + columns, stop)

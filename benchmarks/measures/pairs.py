@@ -112,10 +112,12 @@ def verify_pairs(
     open_levels = torch.from_numpy(ladder.open_levels).to(blocks.device)
     first = True
     while ladder.pending:
-        for tile in blocks.tiles():
+        counted = resampled if first else None
+        # Wide tiles, since the resamples make a product for every tile and unit of its rows.
+        for tile in blocks.tiles(wide=counted is not None):
             _add_open(blocks, ladder, tile, open_levels)
-            if first and resampled is not None:
-                resampled.add(tile)
+            if counted is not None:
+                counted.add(tile)
         ladder.close()
         first = False
     curve = ladder.roc()
@@ -146,7 +148,12 @@ def _add_open(blocks: PairBlocks, ladder: Ladder, tile: Tile, open_levels: Tenso
     chosen = open_levels.index_select(0, tile.levels)
     if tile.pairs is not None:
         chosen &= tile.pairs
-    place = chosen.nonzero().flatten().cpu().numpy()
+    # On a CPU NumPy finds the few much faster than torch.
+    place = (
+        np.flatnonzero(chosen.numpy())
+        if chosen.device.type == "cpu"
+        else chosen.nonzero().flatten().cpu().numpy()
+    )
     width = tile.right - tile.left
     for begin in range(0, len(place), SCORED_AT_ONCE):
         rows, columns = np.divmod(place[begin : begin + SCORED_AT_ONCE], width)

@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmarks.errors import ProtocolError
 from benchmarks.measures.cosine import unit_rows
-from benchmarks.measures.neighbours import REMOVED, key_blocks
+from benchmarks.measures.neighbours import REMOVED, TIE, cosine_blocks, keys_of
 
+OUT = -2.0  # below all cosines: who is not in the list
 TIES = ("stable", "pessimistic", "optimistic")
 
 
@@ -110,7 +111,7 @@ def retrieve_by_scores(
             last = {"stable": np.arange(len(row)), "pessimistic": wanted, "optimistic": ~wanted}
             order = np.lexsort((last[ties], -row))  # stable: equal in both, the lowest index first
             order = order[~np.isin(order, removed)]
-            table[query] = _measures(np.flatnonzero(wanted[order]) + 1)
+            table[query] = _measures([np.flatnonzero(wanted[order]) + 1])
     return Retrieved(*table.T)
 
 
@@ -131,7 +132,7 @@ def retrieve_by_cosine(
     queries, references : (Q, D) and (R, D) finite, any length; the same rows with `same_set`.
     query_labels, reference_labels, same_set, query_cameras, reference_cameras : as in `retrieve_by_scores`.
 
-    Memory: both sets in float64 and one block of keys (some 8 to 50 MB), whatever Q is. Time: the product and a sort of
+    Memory: both sets in float64 and one block of keys (some 16 to 50 MB), whatever Q is. Time: the product and a sort of
     the references that score at least the worst relevant one.
 
     Raises
@@ -151,17 +152,32 @@ def retrieve_by_cosine(
     )
     table = np.full((len(queries), 5), np.nan)
     unit = unit_rows(references, np.float64)
-    for rows, keys in key_blocks(unit if same_set else unit_rows(queries, np.float64), unit):
-        for query, row in zip(rows, keys, strict=True):
+    for rows, cosines in cosine_blocks(unit if same_set else unit_rows(queries, np.float64), unit):
+        found: dict[int, np.ndarray] = {}
+        for query, row in zip(rows.tolist(), cosines, strict=True):
             relevant, removed = relevance.of(query)
             if len(relevant):
-                wanted = np.sort(row[relevant])
-                row[removed] = REMOVED
-                reached = row[row >= wanted[0]]
-                reached.sort()
-                ranks = len(reached) - np.searchsorted(reached, wanted)  # falling: keys differ
-                table[query] = _measures(ranks[::-1])
+                found[query] = _ranks(row, relevant, removed)
+        if found:
+            table[list(found)] = _measures(list(found.values()))
     return Retrieved(*table.T)
+
+
+def _ranks(row: np.ndarray, relevant: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """The rising ranks (M,) of the `relevant` (M,) among all references but the `removed` by cosines `row` (R,)."""
+    wanted = np.sort(row[relevant])
+    row[removed] = OUT
+    reached = row[row >= wanted[0] - TIE]
+    reached.sort()
+    low = reached.searchsorted(wanted - TIE)
+    if (reached.searchsorted(wanted + TIE, side="right") - low > 1).any():
+        # Some stand so close to others that rounding or the position decides: by keys, which differ.
+        keys = keys_of(row, np.arange(len(row)))
+        wanted = np.sort(keys[relevant])
+        keys[removed] = REMOVED
+        reached = np.sort(keys[keys >= wanted[0]])
+        low = reached.searchsorted(wanted)
+    return (len(reached) - low)[::-1]
 
 
 def relevant_counts(
@@ -222,15 +238,28 @@ class _Relevance:
         return same[~junk], same[junk]
 
 
-def _measures(ranks: np.ndarray) -> tuple[float, float, float, float, float]:
-    """The fields of ``Retrieved`` of one query from the rising ranks (M,) of its relevant references, M >= 1."""
-    count = len(ranks)
-    precision = np.arange(1, count + 1) / ranks
-    within = int(np.searchsorted(ranks, count, side="right"))
-    return (
-        float(ranks[0]),
-        within / count,
-        float(precision[:within].sum()) / count,
-        float(precision.sum()) / count,
-        count / float(ranks[-1]),
-    )
+def _measures(ranks: Sequence[np.ndarray]) -> np.ndarray:
+    """The fields of ``Retrieved`` (Q, 5) of queries, from the rising ranks (M,) of the relevant references of each, M >= 1.
+
+    Queries with as many are computed together; every sum is that of one query alone, bit for bit.
+    """
+    table = np.empty((len(ranks), 5))
+    counts = np.array([len(each) for each in ranks])
+    for count in np.unique(counts):
+        of = np.flatnonzero(counts == count)
+        group = np.stack([ranks[place] for place in of.tolist()])  # (n, M)
+        precision = np.arange(1, count + 1) / group
+        within = (group <= count).sum(axis=1)
+        at_r = np.zeros(len(of))
+        for number in np.unique(within):
+            same = within == number
+            at_r[same] = precision[same, :number].sum(axis=1)
+        fields = (
+            group[:, 0],
+            within / count,
+            at_r / count,
+            precision.sum(axis=1) / count,
+            count / group[:, -1],
+        )
+        table[of] = np.stack(fields, axis=1)
+    return table

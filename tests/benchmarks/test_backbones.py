@@ -75,7 +75,12 @@ def test_a_stack_of_backbones_is_each_of_them(name: str) -> None:
 def test_resnet18_is_torchvisions_but_for_the_stem() -> None:
     from torchvision.models import resnet18
 
-    ours = sum(parameter.numel() for parameter in build("resnet18").trunk.parameters())  # type: ignore[union-attr]
+    net = build("resnet18")
+    ours = sum(
+        parameter.numel()
+        for part in (net.stem, net.trunk)
+        for parameter in part.parameters()  # type: ignore[union-attr]
+    )
     theirs = resnet18()
     stem, head = (
         theirs.conv1.weight.numel(),

@@ -193,7 +193,8 @@ def test_editing_the_head_reruns_the_losses_that_have_one(checkout: Path) -> Non
 
 # They carry bytes and messages, or decide what is asked, and no number that comes of it.
 CARRIERS = {
-    "benchmarks/__init__.py", "benchmarks/checkpoint.py", "benchmarks/errors.py", "benchmarks/experiment.py",
+    "benchmarks/__init__.py", "benchmarks/capacity.py", "benchmarks/checkpoint.py", "benchmarks/devices.py",
+    "benchmarks/errors.py", "benchmarks/experiment.py",
     "benchmarks/files.py", "benchmarks/fingerprint.py", "benchmarks/leg.py", "benchmarks/memory.py",
     "benchmarks/provenance.py", "benchmarks/store.py", "datasets/__init__.py", "datasets/cache.py", "datasets/errors.py",
     "datasets/image_set.py", "datasets/progress.py", "datasets/registry.py",

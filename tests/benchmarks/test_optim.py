@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import optim
 from benchmarks.optim import Slot, StackedOptimizer, schedule
 
 RATES = [0.1, 0.03, 0.002]
@@ -89,6 +90,43 @@ def test_equals_torch_for_each_model_alone(kind: str, clip: list[float], momentu
     frozen = slots[2].parameter.detach()[1]
     if kind == "sgd" or clip[2] == 0:
         torch.testing.assert_close(frozen, tensors(0)[2][1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """An update in blocks of one row each; clipping sums the squares in another order."""
+    found = []
+    for block in (10**6, 7):
+        monkeypatch.setattr(optim, "BLOCK", block)
+        optimizer, slots = make(kind, [0.0] * 3, 0.9)
+        clipped, others = make(kind, CLIPS, 0.9)
+        for step in range(3):
+            for each in (slots, others):
+                for slot, gradient in zip(each, tensors(step + 1), strict=True):
+                    slot.parameter.grad = gradient.clone()
+            optimizer.step(0.5)
+            clipped.step(0.5)
+        found.append([[slot.parameter.detach() for slot in each] for each in (slots, others)])
+    for whole, blocks in zip(*(each[0] for each in found), strict=True):
+        assert torch.equal(whole, blocks)
+    for whole, blocks in zip(*(each[1] for each in found), strict=True):
+        torch.testing.assert_close(whole, blocks, rtol=1e-13, atol=1e-14)
+
+
+def test_parameters_of_any_layout_are_updated_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels-last weights, whose blocks are no rows of memory."""
+    monkeypatch.setattr(optim, "BLOCK", 5)
+    start = torch.randn(2, 4, 3, 3, 3)
+    weight = start.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3).requires_grad_()
+    half, one = torch.full((2,), 0.5), torch.ones(2)
+    slot = Slot(weight, slice(0, 2), False, False)
+    optimizer = StackedOptimizer(
+        "sgd", [slot], learning_rate=half, weight_decay=one, class_learning_rate=one,
+        clip_norm=torch.zeros(2), momentum=0.0,
+    )  # fmt: skip
+    weight.grad = torch.ones_like(start)
+    optimizer.step(1.0)
+    torch.testing.assert_close(weight.detach(), start - 0.5)
 
 
 def test_clipping_one_model_leaves_the_gradients_of_the_others() -> None:

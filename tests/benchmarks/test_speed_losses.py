@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import speed_losses
-from benchmarks.speed_losses import PEERS, Result
+from benchmarks.speed import losses as speed_losses
+from benchmarks.speed.losses import PEERS, Result
 from losses.build import build
 from losses.catalog import CATALOG, row
 from tests.conftest import ROOT
@@ -22,7 +22,7 @@ TINY = ["--batch", "16", "--dim", "8", "--classes", "12", "--repeats", "2", "--s
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed_losses", *arguments],
+        [sys.executable, "-m", "benchmarks.speed.losses", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -26,7 +26,9 @@ CPU = torch.device("cpu")
 STEPS = 20
 
 
-def make(experiments: list[Experiment], dtype: torch.dtype) -> tuple[Stack, TrainingData]:
+def make(
+    experiments: list[Experiment], dtype: torch.dtype, looped: bool | None = None
+) -> tuple[Stack, TrainingData]:
     image_set = tiny.images()
     data = TrainingData(image_set, experiments, CPU, dtype)
     size = image_set.images.shape[-1]
@@ -37,6 +39,7 @@ def make(experiments: list[Experiment], dtype: torch.dtype) -> tuple[Stack, Trai
         image_size=size,
         device=CPU,
         dtype=dtype,
+        looped=looped,
     )
     return stack, data
 
@@ -68,6 +71,26 @@ def test_alone_and_in_a_stack_of_nine_different_neighbours(dtype: torch.dtype) -
         for item in members:
             for name, tensor in states(alone)[item.id].items():
                 assert torch.equal(tensor, together[item.id][name]), (len(members), item.id, name)
+
+
+def test_one_after_the_other_equals_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of three that cut through a group and a stream; the vmapped backbones of a GPU, on a CPU in float64."""
+    monkeypatch.setattr("benchmarks.stack.PART", 3)
+    looped, data = make(tiny.neighbours(), torch.float64)
+    together, _ = make(tiny.neighbours(), torch.float64, looped=False)
+    assert len(looped.parts) > 3 > len(together.parts) == 1
+    assert max(group.size for group in looped.groups) <= 3
+    for images, labels in data.batches(looped.streams, 1):
+        first, second = (stack.step(images, labels, 0.5) for stack in (looped, together))
+        assert first.keys() == second.keys()
+        for name, values in first.items():
+            torch.testing.assert_close(second[name], values, rtol=1e-9, atol=1e-11, equal_nan=True)
+    images = next(data.images_at(data.all_rows()))
+    torch.testing.assert_close(together.embed(images), looped.embed(images), rtol=1e-8, atol=1e-10)
+    for identity, tensors in states(looped).items():
+        for name, tensor in tensors.items():
+            found = states(together)[identity][name]
+            torch.testing.assert_close(found, tensor, rtol=1e-8, atol=1e-10, msg=name)
 
 
 def test_a_diverging_neighbour_leaves_the_others_untouched() -> None:

@@ -13,7 +13,7 @@ from losses import catalog
 RECIPE: dict[str, Any] = {
     "epochs": 2, "batch_size": 16, "sampler": "shuffled", "images_per_class": 2, "optimizer": "sgd", "momentum": 0.9,
     "learning_rate": 0.05, "weight_decay": 5e-4, "schedule": "cosine", "milestones": [0.5, 0.75], "decay": 0.1,
-    "warmup_epochs": 0, "clip_norm": 0, "class_learning_rate": 2, "class_weight_norm": 1, "label_smoothing": 0,
+    "warmup_epochs": 0, "clip_norm": 0, "class_learning_rate": 2, "class_weight_norm": 1, "class_sampling": 1, "label_smoothing": 0,
     "precision": "float32", "embeddings": "float32", "snapshots": [], "threads": 1,
 }  # fmt: skip
 AUGMENT = {

@@ -121,9 +121,9 @@ def _stored(study: Study, cells: Sequence[str], curve: Curve) -> dict[str, list[
         found[cell] = []
         for seed in seeds:
             run = ids.get((cell, seed))
-            arrays = study.archive(run, "curves.npz") if run else {}
+            arrays = study.curves(run) if run else {}
             own = {
-                k.removeprefix(curve.home): a for k, a in arrays.items() if k.startswith(curve.home)
+                k.removeprefix(curve.home): arrays[k] for k in arrays if k.startswith(curve.home)
             }
             found[cell].append(own if curve.x in own else {})
     return found

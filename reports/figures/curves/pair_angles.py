@@ -62,7 +62,7 @@ def gather(study: Study, selection: Selection) -> Iterator[tuple[str, pd.DataFra
 
 def _shares(study: Study, run: str) -> tuple[Floats, float] | None:
     """Shares of the genuine and the impostor pairs by degree (2, 180), and the angle of the EER."""
-    stored = study.archive(run, "curves.npz")
+    stored = study.curves(run)
     names = [f"{HOME}{kind}_angles" for kind in ("genuine", "impostor")]
     if not all(name in stored and stored[name].sum() for name in names):
         return None

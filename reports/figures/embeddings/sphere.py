@@ -128,7 +128,7 @@ def _pairs(study: Study, cell: str) -> tuple[bool, Mapping[str, NDArray[np.int64
     run = run_of(study, cell)
     if run is None:
         return True, {}
-    curves = study.archive(run[0], "curves.npz")
+    curves = study.curves(run[0])
     names = {"positive": "genuine", "negative": "impostor"}
     kept = {pair: curves.get(f"test/verification/{name}_angles") for pair, name in names.items()}
     if all(own is not None for own in kept.values()):

@@ -100,7 +100,7 @@ def _histogram(
     study: Study, run: str
 ) -> tuple[str, NDArray[np.number], NDArray[np.floating]] | None:
     """Whose test images, their counts and the bins' edges; None: the run has no test images."""
-    curves = study.archive(run, "curves.npz")
+    curves = study.curves(run)
     if f"{_FROM}_histogram" in curves:
         return "unknown", curves[f"{_FROM}_histogram"], curves[f"{_FROM}_edges"]
     parts = stored(study, run, "part").get("part", np.empty(0))

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"| {protocol} | {passed} of {total} | {worst:.1e} | {text} |")
     if not options.no_speed:
         print("\nTime and memory beside the usual ways, measured now in one run:\n", flush=True)
-        subprocess.run([sys.executable, "-m", "benchmarks.speed_protocols"], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.speed.protocols"], check=True)
     good = all(passed == total for passed, total, _ in vectors.values())
     return 0 if good and all(gap <= AGREEMENT for _, _, gap in found) else 1
 

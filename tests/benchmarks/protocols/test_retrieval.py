@@ -127,6 +127,32 @@ def test_embeddings_are_ranked_as_their_cosines_in_any_blocks(monkeypatch):
         np.testing.assert_array_equal(table(found), expected)
 
 
+@pytest.mark.parametrize("step", [2.0**-44, 2.0**-41, 2.0**-40, 2.0**-38, 1e-6])
+def test_cosines_that_nearly_tie_are_ranked_by_their_levels(step):
+    # Unit rows in a plane, each a step further from the only query: cosines apart by about a step.
+    rng = np.random.default_rng(4)
+    angles = np.pi / 3 + step * rng.permutation(300)
+    references = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    query, labels = np.array([[1.0, 0.0]]), rng.integers(0, 9, 300)
+    levels = np.rint(references[:, 0] / np.linalg.norm(references, axis=1) * 2.0**40)
+    expected = retrieve_by_scores(levels[None], labels[:1], labels, same_set=False)
+    found = retrieve_by_cosine(query, references, labels[:1], labels, same_set=False)
+    np.testing.assert_array_equal(table(found), table(expected))
+
+
+def test_queries_of_a_block_have_the_bits_of_each_alone():
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(12), rng.integers(2, 40, 12))
+    rows = rng.standard_normal((len(labels), 5)) + 2 * rng.standard_normal((12, 5))[labels]
+    together = table(retrieve_by_cosine(rows, rows, labels, labels, same_set=True))
+    for query, label in enumerate(labels):
+        others = np.delete(np.arange(len(labels)), query)
+        alone = retrieve_by_cosine(
+            rows[[query]], rows[others], label[None], labels[others], same_set=False
+        )
+        np.testing.assert_array_equal(table(alone)[0], together[query])
+
+
 def test_duplicates_tie_and_go_to_the_lowest_position():
     # Cosines of no special values, D = 37: a product may round duplicates differently by where they stand.
     rng = np.random.default_rng(2)
@@ -141,6 +167,8 @@ def test_duplicates_tie_and_go_to_the_lowest_position():
     first = [np.flatnonzero(source == each)[0] for each in source]
     np.testing.assert_array_equal(position[:, 0], first)
     np.testing.assert_array_equal(levels[:, 0], 2**40)
+    only, _ = nearest(distinct[source], distinct[source], 1)
+    np.testing.assert_array_equal(only[:, 0], first)
 
 
 def test_nearest_agrees_with_sorting():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import speed_rounds
+from benchmarks.speed import rounds as speed_rounds
 from benchmarks.study import Study, load
 from benchmarks.tuning.rounds import Rounds, read_round
 from tests.benchmarks import study_file

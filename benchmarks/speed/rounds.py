@@ -1,6 +1,6 @@
 """Wall time of a round of trials trained as one stack, beside the same trials trained in a process each.
 
-python -m benchmarks.speed_rounds --plan results/omniglot_cpu/plan.json --lane 3f… --out rounds.csv
+python -m benchmarks.speed.rounds --plan results/omniglot_cpu/plan.json --lane 3f… --out rounds.csv
 
 Both train the first round of a lane into a folder of their own and judge it on validation images; processes run one
 after the other, with their start-up, as a loop in a shell would have it.
@@ -57,7 +57,7 @@ def timed(plan: Path, lane: str, results: Path, numbers: list[int]) -> float:
     """Seconds of a new process that trains these of the lane's experiments as one stack."""
     arguments = ["--plan", str(plan), "--lane", lane, "--worker", str(results), *map(str, numbers)]
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "benchmarks.speed_rounds", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.speed.rounds", *arguments], check=True)
     return time.perf_counter() - start
 
 

@@ -8,10 +8,10 @@ pytorch-metric-learning's AccuracyCalculator in its cheap form, on the first R n
 blocks; ours ranks all right images, so that it gives mAP and mINP as well. Each way runs in a
 process of its own; its memory is the highest resident size less that after imports and data.
 
-    python -m benchmarks.speed_protocols            # 13,180 images of 659 classes: 87 million pairs
-    python -m benchmarks.speed_protocols --quick    # 3,000 images
-    python -m benchmarks.speed_protocols --large    # and 100,000 images (5·10⁹ pairs), ours alone
-    python -m benchmarks.speed_protocols --device cuda
+    python -m benchmarks.speed.protocols            # 13,180 images of 659 classes: 87 million pairs
+    python -m benchmarks.speed.protocols --quick    # 3,000 images
+    python -m benchmarks.speed.protocols --large    # and 100,000 images (5·10⁹ pairs), ours alone
+    python -m benchmarks.speed.protocols --device cuda
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -27,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.speed.processes import peak_mebibytes
 
 SIZES = {
     "quick": {"classes": 150, "images": 20, "dim": 64},
@@ -41,13 +42,12 @@ PROTOCOL = {
     PEER: "retrieval", RANKED: "retrieval",
 }  # fmt: skip
 USUALLY = {"verification": USUAL, "retrieval": PEER}
-MEBIBYTE = 2.0**20
 
 
 def main() -> int:
     """Run the comparison, or (with ``--worker``) one of its processes."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed_protocols", description=__doc__
+        prog="python -m benchmarks.speed.protocols", description=__doc__
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="3,000 images only")
@@ -104,7 +104,7 @@ def _run(size: str, way: str, options: argparse.Namespace) -> dict[str, Any]:
     shape = SIZES[size]
     images = shape["classes"] * shape["images"]
     job = {**shape, "way": way, "device": options.device, "threads": options.threads}
-    command = [sys.executable, "-m", "benchmarks.speed_protocols", "--worker", json.dumps(job)]
+    command = [sys.executable, "-m", "benchmarks.speed.protocols", "--worker", json.dumps(job)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     pairs = images * (images - 1) // 2
@@ -143,7 +143,7 @@ def _tiles(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> d
     torch.set_num_threads(job["threads"])
     if job["device"] != "cpu":  # its first use loads libraries
         verify_pairs(embeddings[:200], labels[:200], FARS[:1], device=job["device"])
-    before, start = _peak(), time.perf_counter()
+    before, start = peak_mebibytes(), time.perf_counter()
     drawn = resample(labels, 1000) if job["way"] == RESAMPLED else None
     curve = verify_pairs(embeddings, labels, FARS, drawn=drawn, device=job["device"]).curve
     tar = tar_at_far(curve, FARS[-1]).tar
@@ -152,9 +152,16 @@ def _tiles(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> d
 
 
 def _usual(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
+    before, start = peak_mebibytes(), time.perf_counter()
+    found = all_scores(embeddings, labels)
+    numbers = {name: found[name] for name in ("AUC", "EER", "TAR@1e-4")}
+    return {**_cost(before, start), "numbers": numbers}
+
+
+def all_scores(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Verification the usual way: the scores of all pairs at once, and scikit-learn's ROC curve of them."""
     from sklearn.metrics import auc, roc_curve
 
-    before, start = _peak(), time.perf_counter()
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     pairs = len(labels) * (len(labels) - 1) // 2
     scores, same = np.empty(pairs, dtype=np.float32), np.empty(pairs, dtype=bool)
@@ -166,18 +173,19 @@ def _usual(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> d
             scores[begin:end] = block[row, row + 1 :]
             same[begin:end] = labels[first + row + 1 :] == labels[first + row]
     far, tar, _ = roc_curve(same, scores)
-    area = float(auc(far, tar))
-    cost = _cost(before, start)
     closest = int(np.argmin(np.abs(far - (1 - tar))))
-    rate = float(tar[np.searchsorted(far, FARS[-1], side="right") - 1])
+    rates = {
+        f"TAR@1e-{power}": float(tar[np.searchsorted(far, 10**-power, side="right") - 1])
+        for power in (3, 4)
+    }
     eer = float(far[closest] + 1 - tar[closest]) / 2
-    return {**cost, "numbers": {"AUC": area, "EER": eer, "TAR@1e-4": rate}}
+    return {"AUC": float(auc(far, tar)), "EER": eer, **rates}
 
 
 def _ranked(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.measures.ranking import retrieve_by_cosine
 
-    before, start = _peak(), time.perf_counter()
+    before, start = peak_mebibytes(), time.perf_counter()
     found = retrieve_by_cosine(embeddings, embeddings, labels, labels, same_set=True).values([1])
     numbers = {
         text: float(np.nanmean(found[name]))
@@ -188,11 +196,21 @@ def _ranked(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> 
 
 def _peer(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> dict[str, Any]:
     import torch
+
+    torch.set_num_threads(job["threads"])
+    neighbours(embeddings[:200], labels[:200])  # its first use loads libraries
+    before, start = peak_mebibytes(), time.perf_counter()
+    numbers = neighbours(embeddings, labels)
+    return {**_cost(before, start), "numbers": numbers}
+
+
+def neighbours(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Retrieval the usual way: the AccuracyCalculator of pytorch-metric-learning on cosines."""
+    import torch
     from pytorch_metric_learning.distances import CosineSimilarity
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
     from pytorch_metric_learning.utils.inference import CustomKNN
 
-    torch.set_num_threads(job["threads"])
     names = {"R@1": "precision_at_1", "MAP@R": "mean_average_precision_at_r"}
     calculator = AccuracyCalculator(
         include=(*names.values(), "r_precision"),
@@ -200,20 +218,28 @@ def _peer(embeddings: np.ndarray, labels: np.ndarray, job: dict[str, Any]) -> di
         device=torch.device("cpu"),
         knn_func=CustomKNN(CosineSimilarity(), batch_size=512),
     )
-    before, start = _peak(), time.perf_counter()
     found = calculator.get_accuracy(torch.from_numpy(embeddings), torch.from_numpy(labels))
-    cost = _cost(before, start)
-    return {**cost, "numbers": {text: found[name] for text, name in names.items()}}
+    return {text: float(found[name]) for text, name in names.items()}
 
 
-def _peak() -> float:
-    """Highest resident size of this process so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MEBIBYTE if sys.platform == "darwin" else peak / 1024
+def own_measures(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The numbers of `all_scores` and `neighbours` by this suite's measures, which need NumPy and torch alone."""
+    from benchmarks.measures.pairs import verify_pairs
+    from benchmarks.measures.ranking import retrieve_by_cosine
+    from benchmarks.measures.roc import auc, eer, tar_at_far
+
+    curve = verify_pairs(embeddings, labels, FARS).curve
+    rates = {f"TAR@1e-{power}": tar_at_far(curve, 10**-power).tar for power in (3, 4)}
+    ranks = retrieve_by_cosine(embeddings, embeddings, labels, labels, same_set=True).values([1])
+    means = {
+        text: float(np.nanmean(ranks[name]))
+        for text, name in (("R@1", "recall_at_1"), ("MAP@R", "map_at_r"))
+    }
+    return {"AUC": auc(curve), "EER": eer(curve), **rates, **means}
 
 
 def _cost(before: float, start: float) -> dict[str, float]:
-    seconds, peak = time.perf_counter() - start, _peak()
+    seconds, peak = time.perf_counter() - start, peak_mebibytes()
     return {"seconds": seconds, "mebibytes": peak - before, "peak_mebibytes": peak}
 
 

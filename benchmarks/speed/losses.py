@@ -10,9 +10,9 @@ Floor, loss and peer are timed in turn, round after round, and every ratio is ta
 the machine then meets all of them. The time of a loss contains what it logs, and all gradients: to the embeddings
 and to every parameter. All run with freed memory kept, as in training.
 
-    python -m benchmarks.speed_losses                       # CPU: Markdown on stdout, CSV in results/
-    python -m benchmarks.speed_losses --losses arcface triplet --repeats 50 --threads 2
-    python -m benchmarks.speed_losses --device cuda
+    python -m benchmarks.speed.losses                       # CPU: Markdown on stdout, CSV in results/
+    python -m benchmarks.speed.losses --losses arcface triplet --repeats 50 --threads 2
+    python -m benchmarks.speed.losses --device cuda
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ def table(results: list[Result], count: int) -> str:
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """The options, checked."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed_losses", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.losses", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--dim", type=int, default=128)

@@ -1,0 +1,1 @@
+"""What it costs: time and memory of the suite beside the usual ways, measured in one run."""
