@@ -29,7 +29,7 @@ from losses import catalog
 from losses.base import Loss
 from losses.build import build as build_loss
 
-PART = 16  # models that go forward and backward together on a CPU
+PART = 8  # models that go forward and backward together on a CPU
 
 
 class LossGroup:
