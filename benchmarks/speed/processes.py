@@ -53,10 +53,12 @@ class Worker:
             environment |= dict.fromkeys(THREADS, str(job["threads"]))
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `end`)
         text = json.dumps({**job, "launched": time.time()})
+        # What it does is an argument only for those who list processes.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.speed.worker", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "benchmarks.speed.worker", job["do"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors, text=True, env=environment, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
+        self.say(text)  # a stack of hundreds is too long for an argument
 
     def line(self) -> str:
         """The next line of its standard output.
@@ -84,9 +86,14 @@ class Worker:
 
     def go(self) -> None:
         """Let a worker that is ready begin."""
+        self.say(GO)
+
+    def say(self, text: str) -> None:
+        """A line for its standard input; one that has ended shows it when it is asked for a line."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{GO}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(f"{text}\n")
+            self.process.stdin.flush()
 
     def end(self) -> None:
         """End it, and what it has started, at once."""

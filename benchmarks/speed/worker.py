@@ -1,4 +1,4 @@
-"""One measured process: does the job that its argument describes, prints one line of JSON."""
+"""One measured process: does the job that a line of its standard input describes, prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JOBS = {
 
 def main() -> None:
     """Do the job; its threads of torch are set by the one who measures."""
-    job: Job = json.loads(sys.argv[1])
+    job: Job = json.loads(sys.stdin.readline())
     module, _, function = JOBS[job["do"]].partition(":")
     found = getattr(importlib.import_module(module), function)(job)
     print(json.dumps({**found, "peak_mebibytes": peak_mebibytes()}), flush=True)
