@@ -101,7 +101,7 @@ def _wait_for_workers(parent: int) -> list[int]:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         listed = subprocess.run(
-            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
         )
         lines = [line.split(None, 2) for line in listed.stdout.splitlines()[1:]]
         found = [
