@@ -237,7 +237,8 @@ class Stack:
         inputs: list[Tensor] = []  # embeddings and labels of each group
         results: list[tuple[Tensor, dict[str, Tensor]]] = []
         for groups in self.parts:
-            members = slice(groups[0].members.start, groups[-1].members.stop)
+            some = slice(groups[0].members.start, groups[-1].members.stop)
+            members = some if len(self.parts) > 1 else ALL  # a slice of all would be copied
             with record_function("backbone forward"):
                 embeddings = self._embed(patches, members)  # (k, B, D)
             with record_function("heads"):
