@@ -86,7 +86,7 @@ def plan(options: argparse.Namespace) -> None:
 
 def data(options: argparse.Namespace) -> None:
     """Decode the study's data set into the cache."""
-    from benchmarks.data import load_images, split_of
+    from benchmarks.splitting import load_images, split_of
 
     study = _study(options)
     image_set = load_images(study.experiments[0], study.results)
@@ -109,8 +109,8 @@ def data(options: argparse.Namespace) -> None:
 
 
 def _check_objectives(study: Study, tuning: Tuning, image_set: ImageSet) -> None:
-    from benchmarks.data import split_of
     from benchmarks.evaluate import unsupported
+    from benchmarks.splitting import split_of
 
     split = split_of(tuning.searches[0].template, image_set)
     refused = unsupported(tuning.objectives, split, image_set.labels, study.config["evaluate"])
@@ -154,7 +154,7 @@ def train(options: argparse.Namespace) -> int:
 
 def tune(options: argparse.Namespace) -> None:
     """Carry out one round of a lane of searches, or all rounds of all lanes."""
-    from benchmarks.data import load_images
+    from benchmarks.splitting import load_images
     from benchmarks.tuning.rounds import Rounds
 
     study = _study(options)

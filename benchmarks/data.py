@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,41 +13,15 @@ from torch.autograd.profiler import record_function
 from benchmarks.errors import TrainingError
 from benchmarks.experiment import Experiment
 from benchmarks.seeds import rng
-from datasets import augment, cache, registry
+from benchmarks.splitting import nominal_images, split_of
+from datasets import augment
 from datasets.batches import plan_epoch
 from datasets.errors import DataError
 from datasets.image_set import ImageSet
-from datasets.splits import PART_CODES, Split, SplitSpec, make_split, nominal_train_images
+from datasets.splits import PART_CODES
 
 Stream = tuple[int, str]  # (seed, sampler): experiments of one stream see the same batches
 TEST_PARTS = (PART_CODES["known_test"], PART_CODES["unknown_test"])
-
-
-def load_images(experiment: Experiment, results: Path) -> ImageSet:
-    """The experiment's data set, from the cache under `results` (decoded first where need be).
-
-    Raises
-    ------
-    datasets.errors.DataError : missing or corrupt data.
-    """
-    dataset = experiment.dataset
-    return cache.load(
-        dataset["name"],
-        dataset["options"],
-        data_root=registry.data_root(),
-        cache_root=results / "cache",
-    )
-
-
-def split_of(experiment: Experiment, image_set: ImageSet) -> Split:
-    """The split of an experiment: its own seed's, or the study's fixed one (``split.seed``)."""
-    spec, seed = _spec(experiment), experiment.split["seed"]
-    drawn = experiment.seed if seed == "experiment" else seed
-    return make_split(image_set, spec, rng("split", drawn), division=drawn)
-
-
-def _spec(experiment: Experiment) -> SplitSpec:
-    return SplitSpec(**{key: value for key, value in experiment.split.items() if key != "seed"})
 
 
 class TrainingData:
@@ -81,9 +54,7 @@ class TrainingData:
         for seed, split in self.splits.items():
             self.labels[seed] = _positions(split.known_classes, image_set.labels[split.train])
         # The same for every seed, even where classes differ in size; a last, smaller batch is left out.
-        self.steps_per_epoch = max(
-            1, nominal_train_images(image_set, _spec(first)) // self.recipe["batch_size"]
-        )
+        self.steps_per_epoch = max(1, nominal_images(first, image_set) // self.recipe["batch_size"])
 
     @property
     def num_classes(self) -> int:

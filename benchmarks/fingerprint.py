@@ -30,6 +30,7 @@ ENGINE = (
     "benchmarks/progress.py",
     "benchmarks/seeds.py",
     "benchmarks/snapshots.py",
+    "benchmarks/splitting.py",
     "benchmarks/stack.py",
     "benchmarks/stacked.py",
     "benchmarks/train.py",

@@ -4,9 +4,9 @@ Backbones and losses are written for one model and run for K at once (`benchmark
 depends on another's parameters, one backward pass through the sum of the losses gives each model its own gradient.
 Losses of one kind run as one group; a group is a slice of the stack.
 
-On a CPU one model keeps a core busy, and the kernels for one are faster than those for many. There the backbones run
-one after the other, and the stack goes forward and backward in parts, so that what waits for the backward pass stays
-small.
+On a CPU one model keeps a core busy, and the kernels for one are faster than those for many. There backbones and losses
+run one after the other, and the stack goes forward and backward in parts, so that what waits for the backward pass
+stays small.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from benchmarks.experiment import Experiment
 from benchmarks.layers import Patches
 from benchmarks.optim import Slot, StackedOptimizer
 from benchmarks.seeds import stream_seed
-from benchmarks.stacked import ALL, LoopedModule, StackedModule, State
+from benchmarks.stacked import ALL, LoopedModule, Modules, StackedModule, State
 from losses import catalog
 from losses.base import Loss
 from losses.build import build as build_loss
 
-PART = 8  # models that go forward and backward together on a CPU
+PART = 4  # models that go forward and backward together on a CPU
 
 
 class LossGroup:
@@ -49,7 +49,7 @@ class LossGroup:
             _check_parameters(loss)
         self.kind: str = losses[0].kind
         self.class_parameters: tuple[str, ...] = losses[0].class_parameters
-        self.stacked = (StackedModule if stacked else LoopedModule)(losses, device, dtype)
+        self.stacked: Modules = (StackedModule if stacked else LoopedModule)(losses, device, dtype)
         self.updates = type(losses[0]).after_step is not Loss.after_step
         self.waits: bool = losses[0].waits
         self.represents = type(losses[0]).represent is not Loss.represent
@@ -87,7 +87,7 @@ class Stack:
     channels, image_size : of the images.
     device : where to compute.
     dtype : float32, or float64 for tests of exactness.
-    looped : backbones one after the other, in parts of `PART` models; else all at once. None: the former on a CPU.
+    looped : models one after the other, in parts of `PART`; else all at once. None: the former on a CPU.
     """
 
     def __init__(
@@ -121,7 +121,8 @@ class Stack:
             for item in self.experiments
         ]
         self.looped = device.type == "cpu" if looped is None else looped
-        self.backbone = (LoopedModule if self.looped else StackedModule)(backbones, device, dtype)
+        kind = LoopedModule if self.looped else StackedModule
+        self.backbone: Modules = kind(backbones, device, dtype)
         self.streams = sorted({item.stream for item in self.experiments})
         self.stream_numbers = [self.streams.index(item.stream) for item in self.experiments]
         self.stream_of = torch.tensor(self.stream_numbers, device=device)
@@ -154,7 +155,8 @@ class Stack:
                 )
                 for item in self.experiments[start:stop]
             ]
-            stacked = catalog.row(self.experiments[start].loss["name"]).stacked
+            row = catalog.row(self.experiments[start].loss["name"])
+            stacked = row.stacked and not self.looped
             members = slice(start, stop)
             groups.append(LossGroup(losses, members, self.device, self.dtype, stacked=stacked))
             start = stop
@@ -238,9 +240,8 @@ class Stack:
         results: list[tuple[Tensor, dict[str, Tensor]]] = []
         for groups in self.parts:
             some = slice(groups[0].members.start, groups[-1].members.stop)
-            members = some if len(self.parts) > 1 else ALL  # a slice of all would be copied
             with record_function("backbone forward"):
-                embeddings = self._embed(patches, members)  # (k, B, D)
+                embeddings = self._embed(patches, some)  # (k, B, D)
             with record_function("heads"):
                 ends = embeddings.detach().requires_grad_()
                 own = ends.split([group.size for group in groups])
@@ -283,16 +284,17 @@ class Stack:
         return self.backbone.first.patches(images)
 
     def _embed(self, patches: list[Patches], members: slice = ALL) -> Tensor:
-        """The patches of each stream → embeddings of `members` (k, B, D), float32 or float64."""
+        """The patches of each stream, or of all → embeddings of `members` (k, B, D), float32 or float64."""
+        shared = len(patches) == 1
+        each = [patches[0 if shared else stream] for stream in self.stream_numbers[members]]
+        own = list(zip(*each, strict=True))  # what the models get, argument by argument
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            if len(patches) == 1:
-                embeddings = self.backbone.call(
-                    *patches[0], method="embed", shared=True, members=members
-                )
+            if isinstance(self.backbone, LoopedModule):
+                embeddings = self.backbone.call(*own, method="embed", members=members)
+            elif shared:
+                embeddings = self.backbone.call(*patches[0], method="embed", shared=True)
             else:
-                own = [patches[stream] for stream in self.stream_numbers[members]]
-                inputs = [list(each) for each in zip(*own, strict=True)]
-                embeddings = self.backbone.call(*inputs, method="embed", members=members)
+                embeddings = self.backbone.call(*map(torch.stack, own), method="embed")
         return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
 
     def _logs(self, logs: list[dict[str, Tensor]], losses: Tensor) -> dict[str, Tensor]:
@@ -409,7 +411,7 @@ class Stack:
                 tensor[place].copy_(state["tensors"][f"{part}.{name}"])
         self.optimizer.restore_member(index, state["optimizer"])
 
-    def _modules_of(self, index: int) -> list[tuple[str, StackedModule, int]]:
+    def _modules_of(self, index: int) -> list[tuple[str, Modules, int]]:
         """A member's backbone and loss, each with the member's place among the modules stacked there."""
         (group,) = (
             group for group in self.groups if group.members.start <= index < group.members.stop

@@ -1,12 +1,12 @@
 """Modules of one structure as one: written for one model, run for k.
 
-The parameters and buffers of the modules are stacked, and ``vmap`` of ``torch.func`` runs a method of all of them at
-once; where it cannot, a loop does.
+The parameters and buffers of the modules are stacked. On a GPU ``vmap`` of ``torch.func`` runs a method of all of them
+at once; on a CPU, and where it cannot, a loop does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch.func import functional_call, stack_module_state, vmap
 
 State = dict[str, Tensor]
 ALL = slice(None)
-Inputs = Tensor | list[Tensor]  # (k, ...), or one (...) for each of k modules
 
 
 class _Method(nn.Module):
@@ -30,7 +29,7 @@ class _Method(nn.Module):
         return getattr(self.module, self.method)(*inputs)
 
 
-class StackedModule:
+class _Stacked:
     """k modules of one structure whose parameters and buffers are stacked along a new first axis.
 
     Parameters
@@ -42,12 +41,6 @@ class StackedModule:
 
     def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
         self.name = type(modules[0]).__name__
-        # Its own parameters are never read; class weights of millions of classes are not kept twice.
-        shapes = {
-            id(own): nn.Parameter(own.detach().to("meta"), own.requires_grad)
-            for own in modules[0].parameters()
-        }
-        self.template: nn.Module = deepcopy(modules[0], shapes)
         parameters, buffers = stack_module_state(modules)
 
         def place(tensor: Tensor) -> Tensor:
@@ -59,44 +52,6 @@ class StackedModule:
             name: place(tensor).requires_grad_() for name, tensor in parameters.items()
         }
         self.buffers = {name: place(tensor) for name, tensor in buffers.items()}
-
-    def call(
-        self,
-        *inputs: Inputs,
-        method: str = "forward",
-        shared: bool = False,
-        members: slice = ALL,
-    ) -> Any:
-        """Call `method` on every module, or on `members` alone.
-
-        Parameters
-        ----------
-        inputs : (k, ...), or a list of k, or (...) for all where `shared`; for `members`, theirs alone.
-
-        Returns
-        -------
-        What `method` does, every tensor with a leading k.
-        """
-        parameters, buffers = (
-            tensors if members == ALL else {name: item[members] for name, item in tensors.items()}
-            for tensors in (self.parameters, self.buffers)
-        )
-        arrays = [torch.stack(item) if isinstance(item, list) else item for item in inputs]
-        bound = _Method(self.template, method)
-
-        def one(parameters: State, buffers: State, *items: Tensor) -> Any:
-            state = {f"module.{name}": tensor for name, tensor in {**parameters, **buffers}.items()}
-            result = functional_call(bound, state, items)
-            return () if result is None else result
-
-        axes = (0, 0, *[None if shared else 0] * len(arrays))
-        # BatchNorm and the losses change buffers in place; each module owns its slice of the stacked buffer.
-        return vmap(one, in_dims=axes, randomness="error")(parameters, buffers, *arrays)
-
-    @property
-    def first(self) -> Any:
-        """One of the modules, for what is the same in all: a method that reads no tensor of theirs."""
-        return self.template
 
     def state(self) -> dict[str, State]:
         """The stacked tensors, not copied."""
@@ -121,19 +76,66 @@ class StackedModule:
         return {name: tensor.detach()[index].cpu().contiguous() for name, tensor in tensors.items()}
 
 
-class LoopedModule(StackedModule):
-    """k modules with stacked tensors, computed one after the other: where `vmap` cannot, or is slower.
+class StackedModule(_Stacked):
+    """k modules computed at once, by ``vmap``; see `_Stacked` for what it is made of.
 
-    Each keeps its own object, whose parameters and buffers are views of the stacked ones; so what a module changes in
-    place or notes down in Python stays its own. A backward pass leaves the gradients at the stacked parameters.
+    Attributes
+    ----------
+    template : a module of their structure, whose own parameters are never read.
     """
 
     def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(modules, device, dtype)
-        self.template = nn.ModuleList(
-            deepcopy(module).to(device=device, dtype=dtype) for module in modules
-        )
-        for index, module in enumerate(self.template):
+        # Class weights of millions of classes are not kept twice.
+        shapes = {
+            id(own): nn.Parameter(own.detach().to("meta"), own.requires_grad)
+            for own in modules[0].parameters()
+        }
+        self.template: nn.Module = deepcopy(modules[0], shapes)
+
+    def call(self, *inputs: Tensor, method: str = "forward", shared: bool = False) -> Any:
+        """Call `method` on every module.
+
+        Parameters
+        ----------
+        inputs : (k, ...), or (...) for all where `shared`.
+
+        Returns
+        -------
+        What `method` does, every tensor with a leading k.
+        """
+        bound = _Method(self.template, method)
+
+        def one(parameters: State, buffers: State, *items: Tensor) -> Any:
+            state = {f"module.{name}": tensor for name, tensor in {**parameters, **buffers}.items()}
+            result = functional_call(bound, state, items)
+            return () if result is None else result
+
+        axes = (0, 0, *[None if shared else 0] * len(inputs))
+        # BatchNorm and the losses change buffers in place; each module owns its slice of the stacked buffer.
+        return vmap(one, in_dims=axes, randomness="error")(self.parameters, self.buffers, *inputs)
+
+    @property
+    def first(self) -> Any:
+        """One of the modules, for what is the same in all: a method that reads no tensor of theirs."""
+        return self.template
+
+
+class LoopedModule(_Stacked):
+    """k modules with stacked tensors, computed one after the other: where `vmap` cannot, or is slower.
+
+    It takes the modules over: their parameters and buffers become views of the stacked ones, so what one changes in
+    place or notes down in Python stays its own. A backward pass leaves the gradients at the stacked parameters.
+
+    Attributes
+    ----------
+    template : the modules.
+    """
+
+    def __init__(self, modules: list[Any], device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(modules, device, dtype)
+        self.template = nn.ModuleList(modules)
+        for index, module in enumerate(modules):
             for name, stacked in self.parameters.items():
                 own = nn.Parameter(stacked.detach()[index])
                 own.register_post_accumulate_grad_hook(_gradient_to(stacked, index))
@@ -146,19 +148,27 @@ class LoopedModule(StackedModule):
         """See `StackedModule.first`."""
         return next(self.template.children())
 
-    def call(
-        self,
-        *inputs: Inputs,
-        method: str = "forward",
-        shared: bool = False,
-        members: slice = ALL,
-    ) -> Any:
-        """See `StackedModule.call`."""
+    def call(self, *inputs: Iterable[Tensor], method: str = "forward", members: slice = ALL) -> Any:
+        """Call `method` on every module, or on `members` alone.
+
+        Parameters
+        ----------
+        inputs : (k, ...), or k of (...); for `members`, theirs alone.
+
+        Returns
+        -------
+        What `method` does, every tensor with a leading k.
+        """
         modules = list(self.template.children())[members]
-        each = [[array] * len(modules) if shared else list(array) for array in inputs]
         return _stacked(
-            [getattr(module, method)(*items) for module, *items in zip(modules, *each, strict=True)]
+            [
+                getattr(module, method)(*items)
+                for module, *items in zip(modules, *inputs, strict=True)
+            ]
         )
+
+
+Modules = StackedModule | LoopedModule
 
 
 def _replace(module: nn.Module, name: str, tensor: Tensor) -> None:
@@ -171,12 +181,15 @@ def _gradient_to(stacked: Tensor, index: int) -> Callable[[Tensor], None]:
     """A hook that moves the gradient of one module's parameter to its row of the stacked parameter's."""
 
     def move(own: Tensor) -> None:
-        if own.grad is None:
+        gradient, own.grad = own.grad, None
+        if gradient is None:
+            return
+        if stacked.grad is None and len(stacked) == 1:  # no second table of millions of classes
+            stacked.grad = gradient.unsqueeze(0)
             return
         if stacked.grad is None:
             stacked.grad = torch.zeros_like(stacked)
-        stacked.grad[index] += own.grad
-        own.grad = None
+        stacked.grad[index] += gradient
 
     return move
 

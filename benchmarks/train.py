@@ -17,7 +17,7 @@ from tqdm import tqdm
 from benchmarks.angles import angle_histograms, watched_epochs
 from benchmarks.capacity import parts_that_fit, release
 from benchmarks.checkpoint import Checkpoints
-from benchmarks.data import TrainingData, load_images
+from benchmarks.data import TrainingData
 from benchmarks.devices import claim_gpu
 from benchmarks.errors import TrainingError
 from benchmarks.experiment import Experiment
@@ -30,6 +30,7 @@ from benchmarks.outcome import write_outcomes
 from benchmarks.progress import Progress, Standing
 from benchmarks.provenance import provenance
 from benchmarks.snapshots import Snapshots
+from benchmarks.splitting import load_images
 from benchmarks.stack import Stack
 from benchmarks.store import RunRecord
 from datasets.errors import DataError

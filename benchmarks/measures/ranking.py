@@ -167,7 +167,7 @@ def _ranks(row: np.ndarray, relevant: np.ndarray, removed: np.ndarray) -> np.nda
     """The rising ranks (M,) of the `relevant` (M,) among all references but the `removed` by cosines `row` (R,)."""
     wanted = np.sort(row[relevant])
     row[removed] = OUT
-    reached = row[row >= wanted[0] - TIE]
+    reached = row.compress(row >= wanted[0] - TIE)  # half the time of an index
     reached.sort()
     low = reached.searchsorted(wanted - TIE)
     if (reached.searchsorted(wanted + TIE, side="right") - low > 1).any():

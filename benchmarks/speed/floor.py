@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.data import split_of
 from benchmarks.memory import keep_freed_memory
 from benchmarks.speed.plain_net import plain_net
 from benchmarks.speed.processes import Job, ready
 from benchmarks.speed.task import Task
 from benchmarks.speed.windows import wait
+from benchmarks.splitting import split_of
 
 FLOAT = 4  # bytes
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.data import load_images
 from benchmarks.evaluate import validation_metrics
 from benchmarks.experiment import Experiment
+from benchmarks.splitting import load_images
 from benchmarks.store import RunStore
 from benchmarks.study import Study
 from benchmarks.trials import train_trials

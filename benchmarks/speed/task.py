@@ -108,7 +108,7 @@ class Task:
             from benchmarks.speed.synthetic import characters
 
             return characters()
-        from benchmarks.data import load_images
+        from benchmarks.splitting import load_images
 
         return load_images(self.experiment("softmax", {}, 0), self.results)
 

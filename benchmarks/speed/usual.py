@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.data import split_of
 from benchmarks.experiment import Experiment
 from benchmarks.seeds import stream_seed
 from benchmarks.speed.plain_net import plain_twin
+from benchmarks.splitting import split_of
 from datasets import augment
 from datasets.image_set import ImageSet
 from losses.build import build

@@ -10,8 +10,8 @@ import torch
 
 from benchmarks import train as training
 from benchmarks.angles import BINS, watched_epochs
-from benchmarks.data import split_of
 from benchmarks.experiment import Experiment
+from benchmarks.splitting import split_of
 from benchmarks.train import train_stack
 from tests.benchmarks import tiny
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,21 +19,18 @@ from benchmarks.experiment import Experiment
 from benchmarks.graphs import WARM_UP, GraphedStep, record
 from benchmarks.history import EpochLog
 from benchmarks.stack import Stack
-from benchmarks.stacked import StackedModule
 from losses import catalog
 from tests.benchmarks import tape, tiny
-from tests.benchmarks.test_stack import make, states
+from tests.benchmarks.test_stack import make as make_stack
+from tests.benchmarks.test_stack import states
 
 STACKED = [name for name in catalog.CATALOG if catalog.row(name).stacked]
 FACTORS = (1.0, 0.9, 0.5, 0.25, 0.7, 0.1)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-@pytest.fixture(autouse=True)
-def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All models of a stack as one also where it lies on a CPU."""
-    monkeypatch.setattr("benchmarks.stack.LoopedModule", StackedModule)
-    monkeypatch.setattr("benchmarks.stack.PART", 1000)
+# All models of a stack as one, as on a GPU, also where it lies on a CPU.
+make = partial(make_stack, looped=False)
 
 
 def everything(optimizer: str) -> list[Experiment]:

@@ -13,11 +13,11 @@ from benchmarks import snapshots
 from benchmarks import train as training
 from benchmarks.backbones import build_backbone
 from benchmarks.checkpoint import Checkpoints
-from benchmarks.data import split_of
 from benchmarks.errors import ConfigError
 from benchmarks.experiment import Experiment
 from benchmarks.seeds import stream_seed
 from benchmarks.snapshots import snapshot_rows
+from benchmarks.splitting import split_of
 from benchmarks.study import load
 from benchmarks.train import train_stack
 from benchmarks.trials import train_trials

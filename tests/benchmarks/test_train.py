@@ -23,13 +23,13 @@ from benchmarks import train as training
 from benchmarks.__main__ import main
 from benchmarks.backbones import build_backbone
 from benchmarks.checkpoint import Checkpoints
-from benchmarks.data import split_of
 from benchmarks.errors import TrainingError
 from benchmarks.evaluate import evaluate_run
 from benchmarks.experiment import Experiment
 from benchmarks.files import file_hash
 from benchmarks.leg import Leg
 from benchmarks.optim import schedule
+from benchmarks.splitting import split_of
 from benchmarks.store import RunStore
 from benchmarks.train import train_stack
 from datasets.splits import PART_CODES
