@@ -4,9 +4,9 @@ Backbones and losses are written for one model and run for K at once (`benchmark
 depends on another's parameters, one backward pass through the sum of the losses gives each model its own gradient.
 Losses of one kind run as one group; a group is a slice of the stack.
 
-On a CPU one model keeps a core busy, and the kernels for one are faster than those for many. There backbones and losses
-run one after the other, and the stack goes forward and backward in parts, so that what waits for the backward pass
-stays small.
+On a CPU one model keeps a core busy, and the kernels for one are faster than those for many. There the backbones run
+one after the other, and the stack goes forward and backward in parts, so that what waits for the backward pass stays
+small.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from losses import catalog
 from losses.base import Loss
 from losses.build import build as build_loss
 
-PART = 4  # models that go forward and backward together on a CPU
+PART = 8  # models that go forward and backward together on a CPU
 
 
 class LossGroup:
@@ -87,7 +87,7 @@ class Stack:
     channels, image_size : of the images.
     device : where to compute.
     dtype : float32, or float64 for tests of exactness.
-    looped : models one after the other, in parts of `PART`; else all at once. None: the former on a CPU.
+    looped : backbones one after the other, in parts of `PART` models; else all at once. None: the former on a CPU.
     """
 
     def __init__(
@@ -155,8 +155,7 @@ class Stack:
                 )
                 for item in self.experiments[start:stop]
             ]
-            row = catalog.row(self.experiments[start].loss["name"])
-            stacked = row.stacked and not self.looped
+            stacked = catalog.row(self.experiments[start].loss["name"]).stacked
             members = slice(start, stop)
             groups.append(LossGroup(losses, members, self.device, self.dtype, stacked=stacked))
             start = stop

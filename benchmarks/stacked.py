@@ -1,7 +1,7 @@
 """Modules of one structure as one: written for one model, run for k.
 
-The parameters and buffers of the modules are stacked. On a GPU ``vmap`` of ``torch.func`` runs a method of all of them
-at once; on a CPU, and where it cannot, a loop does.
+The parameters and buffers of the modules are stacked, and ``vmap`` of ``torch.func`` runs a method of all of them at
+once; where it cannot, or is slower, a loop does.
 """
 
 from __future__ import annotations
@@ -183,9 +183,6 @@ def _gradient_to(stacked: Tensor, index: int) -> Callable[[Tensor], None]:
     def move(own: Tensor) -> None:
         gradient, own.grad = own.grad, None
         if gradient is None:
-            return
-        if stacked.grad is None and len(stacked) == 1:  # no second table of millions of classes
-            stacked.grad = gradient.unsqueeze(0)
             return
         if stacked.grad is None:
             stacked.grad = torch.zeros_like(stacked)

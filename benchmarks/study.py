@@ -174,6 +174,13 @@ def _check(config: Mapping[str, Any], description: Description) -> int:
         fewest.append(unknown)
         if each["recipe"]["sampler"] != "shuffled":
             _check_balanced(each, known)
+    for _, loss, hyper, recipe in study_config.points(config):
+        if recipe["class_sampling"] < 1 and not catalog.can_sample(loss, hyper):
+            setting = ", ".join(f"{key}: {value}" for key, value in hyper.items())
+            raise ConfigError(
+                f"recipe.class_sampling: {recipe['class_sampling']:g}, but {loss} {{{setting}}} cannot train a step on some of "
+                "its classes alone; allowed for it: 1"
+            )
     return min(fewest)
 
 

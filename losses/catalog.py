@@ -216,6 +216,28 @@ def group_key(name: str, hyper: Mapping[str, Value]) -> tuple[object, ...]:
     return (name, *((key, hyper.get(key)) for key in structural))
 
 
+def can_sample(name: str, hyper: Mapping[str, Value]) -> bool:
+    """Whether a step can train on some of the classes alone (``losses.class_sampling``).
+
+    A loss without class weights can: it is the same with all. ``hyper`` is resolved.
+    """
+    entry = row(name)
+    for part in entry.parts:
+        own = {
+            key.removeprefix(f"{part}."): value
+            for key, value in hyper.items()
+            if key.startswith(f"{part}.")
+        }
+        if part not in TERMS and not can_sample(part, own):
+            return False
+    if entry.parts or "weight_norm" not in entry.recipe:
+        return True
+    if isinstance(entry.unsampled, bool):
+        return not entry.unsampled
+    key, value = entry.unsampled
+    return hyper.get(key) != value
+
+
 def source_modules(name: str) -> list[str]:
     """Files that decide what a loss computes, sorted.
 

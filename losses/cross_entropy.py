@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from losses.blocks import Change, row_blocks
 from losses.functional import positive
+from losses.stacked_function import StackedFunction, call_for_one
 
 
 class HardRule(NamedTuple):
@@ -82,10 +83,11 @@ def log_sum_exp(logits: Tensor, dim: int = -1) -> Tensor:
     return result
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """Cross-entropies (B,), their derivatives in place of the logits, the number of hard ones."""
+class _CrossEntropy(StackedFunction):
+    """Cross-entropies (S, B), their derivatives in place of the logits, numbers (S,) of hard ones.
 
-    generate_vmap_rule = True
+    For S models at once, whose rows are all alike here: models with few classes share a block.
+    """
 
     @staticmethod
     def forward(
@@ -96,25 +98,33 @@ class _CrossEntropy(torch.autograd.Function):
         change: Change | None,
         *numbers: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        losses, count = [], logits.new_zeros(())
-        for rows in row_blocks(logits):
-            table, index = logits[rows], labels[rows].unsqueeze(-1)
+        models, batch, classes = logits.shape
+        tables, indices = logits.flatten(0, 1), labels.flatten().unsqueeze(-1)
+        eased, *of_rule = (
+            number.repeat_interleave(batch).unsqueeze(-1) for number in (smoothing, *numbers)
+        )
+        losses, counts = [], []
+        for rows in row_blocks(tables):
+            table, index, ease = tables[rows], indices[rows], eased[rows]
             derivative = None
             if change is not None and threshold is not None:
-                hard = hard_negatives(table, labels[rows], threshold[rows])
-                count = count + hard.sum()
-                derivative = change(table, hard, *numbers)
+                hard = hard_negatives(table, index.squeeze(-1), threshold.flatten()[rows])
+                counts.append(hard.sum(dim=-1))
+                derivative = change(table, hard, *(number[rows] for number in of_rule))
             own, mean = table.gather(-1, index), table.mean(dim=-1, keepdim=True)
             largest, odds, total = _exponentials(table, -1)
-            loss = total.log() + (1 - smoothing) * (largest - own) + smoothing * (largest - mean)
+            loss = total.log() + (1 - ease) * (largest - own) + ease * (largest - mean)
             losses.append(loss.squeeze(-1))
             # p_j - e/C - (1 - e)·[j = y]
-            odds.div_(total).sub_(smoothing / table.shape[-1])
-            odds.scatter_add_(-1, index, (smoothing - 1).expand(index.shape))
+            odds.div_(total).sub_(ease / classes)
+            odds.scatter_add_(-1, index, ease - 1)
             if derivative is not None:
                 odds.mul_(derivative)
+        count = (
+            torch.cat(counts).view(models, -1).sum(dim=1) if counts else logits.new_zeros(models)
+        )
         # An input may not be an output of an autograd function; a view of it may.
-        return torch.cat(losses), logits.view_as(logits), count
+        return torch.cat(losses).view(models, -1), tables.view_as(logits), count
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -147,15 +157,14 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
     -------
     Tensor (B,)
     """
-    losses: Tensor = _CrossEntropy.apply(logits, labels, smoothing, None, None)[0]
-    return losses
+    return call_for_one(_CrossEntropy, logits, labels, smoothing, None, None)[0]
 
 
 def cross_entropy_with_hard(
     logits: Tensor, labels: Tensor, smoothing: Tensor, hard: HardRule
 ) -> tuple[Tensor, Tensor]:
     """`cross_entropy` (B,) after a change of the hard negatives, and their number ()."""
-    losses, _, count = _CrossEntropy.apply(
-        logits, labels, smoothing, hard.threshold, hard.change, *hard.numbers
+    losses, _, count = call_for_one(
+        _CrossEntropy, logits, labels, smoothing, hard.threshold, hard.change, *hard.numbers
     )
     return losses, count

@@ -193,6 +193,9 @@ class LossRow:
         cross-entropy, ``weight_norm`` where there are class weights.
     single_rows : bool
         Class weights are one row a class; False: several.
+    unsampled : bool or (str, value)
+        No step can train on some of its classes alone (``losses.class_sampling``), or none where
+        this hyper-parameter has this value.
     stacked : bool
         Models of a stack are computed as one batch; False: model by model, in a loop.
     notes : str
@@ -213,6 +216,7 @@ class LossRow:
     presets: tuple[Preset, ...] = ()
     recipe: tuple[str, ...] = ("label_smoothing", "weight_norm")
     single_rows: bool = True
+    unsampled: bool | tuple[str, Value] = False
     stacked: bool = True
     notes: str = ""
     parts: tuple[str, ...] = ()

@@ -92,12 +92,11 @@ def step_of(way: str, classes: int, dim: int, batch: int, device: torch.device) 
 def engine_step(x: Tensor, y: Tensor, device: torch.device, classes: int) -> Step:
     """A step of a stack of one: the stacked loss, backward, SGD with momentum and decay."""
     from benchmarks.optim import Slot, StackedOptimizer
-    from benchmarks.stacked import LoopedModule, StackedModule
+    from benchmarks.stacked import StackedModule
     from losses.build import build
 
     loss = build("arcface", num_classes=classes, embedding_dim=x.shape[1])
-    kind = LoopedModule if device.type == "cpu" else StackedModule
-    stacked = kind([loss], device, torch.float32)
+    stacked = StackedModule([loss], device, torch.float32)
     del loss  # the engine drops it, too
     one = torch.ones(1, device=device)
     optimizer = StackedOptimizer(

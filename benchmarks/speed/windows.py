@@ -48,17 +48,21 @@ def suite(job: Job) -> dict[str, Any]:
 
 
 def stack_steps(members: list[Experiment], images: ImageSet, device: torch.device) -> Iterator[int]:
-    """Train a stack as the trainer does, and after each step give the number of its images."""
+    """Make a stack ready; then train it as the trainer does, and after each step give the number of its images."""
     data = TrainingData(images, members, device)
     _, channels, side, _ = images.images.shape
     stack = Stack(
         members, num_classes=data.num_classes, channels=channels, image_size=side, device=device
     )
     step = fastest_step(stack, data)
-    for epoch in count(1):
-        for batch, labels in data.batches(stack.streams, epoch):
-            step(batch, labels, 1.0)
-            yield labels.shape[1] * len(members)
+
+    def steps() -> Iterator[int]:
+        for epoch in count(1):
+            for batch, labels in data.batches(stack.streams, epoch):
+                step(batch, labels, 1.0)
+                yield labels.shape[1] * len(members)
+
+    return steps()
 
 
 def _threads(job: Job) -> None:
@@ -67,11 +71,10 @@ def _threads(job: Job) -> None:
 
 
 def _window(steps: Iterator[int], device: torch.device, job: Job) -> dict[str, Any]:
-    forget_peak(device)
-    next(steps)
     wait(device)
     startup = time.time() - job["launched"]
-    for _ in range(WARM_UP[device.type]):
+    forget_peak(device)
+    for _ in range(1 + WARM_UP[device.type]):
         next(steps)
     wait(device)
     ready()

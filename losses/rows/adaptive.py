@@ -57,6 +57,7 @@ ROWS = (
         arxiv="2004.00288",
         target="losses.curricularface:CurricularFace",
         kind="classifier",
+        unsampled=("gradient", "exact"),
         hyperparameters=(
             angular_margin(0.5, "added to the target angle"),
             scale(64.0),

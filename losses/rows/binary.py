@@ -15,6 +15,7 @@ ROWS = (
         arxiv="2108.01513",
         target="losses.sphereface2:SphereFace2",
         kind="classifier",
+        unsampled=True,
         recipe=("weight_norm",),
         hyperparameters=(
             option(
@@ -144,6 +145,7 @@ ROWS = (
         arxiv="",
         target="losses.uniface:UniFace",
         kind="classifier",
+        unsampled=True,
         recipe=("weight_norm",),
         hyperparameters=(
             cosine_margin(0.4, "taken from the target cosine"),

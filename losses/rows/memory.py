@@ -55,6 +55,7 @@ ROWS = (
         arxiv="",
         target="losses.center:CenterLoss",
         kind="joint",
+        unsampled=True,
         hyperparameters=(
             center_weight("center_weight"),
             center_rate("center_rate"),

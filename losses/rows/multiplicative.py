@@ -43,6 +43,7 @@ ROWS = (
         arxiv="1612.02295",
         target="losses.l_softmax:LSoftmax",
         kind="classifier",
+        unsampled=True,
         hyperparameters=(
             Hyperparameter(
                 "margin", "factor", 4, choices=(1, 2, 3, 4), meaning="multiple of the target angle"
@@ -78,6 +79,7 @@ ROWS = (
         arxiv="1704.08063",
         target="losses.sphereface:SphereFace",
         kind="classifier",
+        unsampled=True,
         hyperparameters=(
             Hyperparameter(
                 "margin",

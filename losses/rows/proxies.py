@@ -14,6 +14,7 @@ ROWS = (
         arxiv="2002.10857",
         target="losses.circle_class:CircleClass",
         kind="classifier",
+        unsampled=True,
         hyperparameters=(
             Hyperparameter(
                 "margin",
@@ -50,6 +51,7 @@ ROWS = (
         arxiv="1703.07464",
         target="losses.proxy_nca:ProxyNCA",
         kind="classifier",
+        unsampled=True,
         recipe=("weight_norm",),
         hyperparameters=(
             Hyperparameter(
@@ -92,6 +94,7 @@ ROWS = (
         arxiv="2003.13911",
         target="losses.proxy_anchor:ProxyAnchor",
         kind="classifier",
+        unsampled=True,
         recipe=("weight_norm",),
         hyperparameters=(
             scale(32.0, "alpha: logit per unit of cosine"),
@@ -113,6 +116,7 @@ ROWS = (
         arxiv="1909.05235",
         target="losses.soft_triple:SoftTriple",
         kind="classifier",
+        unsampled=True,
         single_rows=False,
         hyperparameters=(
             Hyperparameter(

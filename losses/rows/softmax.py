@@ -14,6 +14,7 @@ ROWS = (
         arxiv="",
         target="losses.softmax:Softmax",
         kind="classifier",
+        unsampled=True,
     ),
     LossRow(
         name="norm_softmax",
@@ -53,6 +54,7 @@ ROWS = (
         arxiv="1905.00292",
         target="losses.adacos:AdaCos",
         kind="classifier",
+        unsampled=True,
         hyperparameters=(
             option(
                 "mode",

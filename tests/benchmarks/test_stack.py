@@ -226,9 +226,8 @@ def test_losses_of_one_seed_share_backbone_batches_and_augmentation() -> None:
 def test_peers_in_a_stack_and_alone() -> None:
     """Model by model, and the same bits whoever the neighbours are."""
     pytest.importorskip("pytorch_metric_learning")
-    on_a_gpu, _ = make(tiny.peers(), torch.float32, looped=False)
-    assert sum(isinstance(group.stacked, LoopedModule) for group in on_a_gpu.groups) == 4
     stack, data = make(tiny.peers(), torch.float32)
+    assert sum(isinstance(group.stacked, LoopedModule) for group in stack.groups) == 4
     steps(stack, data)
     together = states(stack)
     assert all(moved is None or moved > 0 for moved in stack.weights_moved())

@@ -84,6 +84,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"vary": {"split.known_classes": [None, 3]}, "losses": {"triplet": {}}},
         ["recipe.images_per_class: a balanced batch of 16 holds 4 classes", "only 3 classes are known"],
     ),
+    "one combination that samples classes of a loss that cannot": (
+        {"vary": {"recipe.class_sampling": [1, 0.5]}, "losses": {"arcface": {}, "l_softmax": {"margin": 2}}},
+        ["recipe.class_sampling: 0.5, but l_softmax {margin: 2", "allowed for it: 1"],
+    ),
     "one combination with more classes than there are": ({"vary": {"split.unknown_test": [2, 7]}}, ["leaves 1 known"]),
 }  # fmt: skip
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 
-from losses import class_walk
+from losses import catalog, class_walk
 from losses.build import build
 from losses.class_blocks import cross_entropy_in_blocks
+from losses.schema import Value
 from tests.losses.stacks import Stack, batch
 
 CLASSES = 50
@@ -110,10 +112,22 @@ def test_evaluation_knows_all_classes() -> None:
     assert sampled().logits(batch(8, 6, CLASSES)[0]).shape == (8, CLASSES)
 
 
-@pytest.mark.parametrize("name", ["softmax", "adacos", "sphereface", "uniface"])
-def test_what_cannot_be_sampled_says_so(name: str) -> None:
-    with pytest.raises(ValueError, match="class_sampling"):
-        sampled(name)
+UNUSUAL: list[tuple[str, dict[str, Value]]] = [
+    ("curricularface", {"gradient": "exact"}),
+    ("curricularface", {"update": "after"}),
+    ("arcface+triplet", {}),
+    ("softmax+triplet", {}),
+    ("triplet+contrastive", {}),
+    ("norm_softmax+intra", {}),
+    ("triplet+curricularface", {"curricularface.gradient": "exact"}),
+]
+
+
+@pytest.mark.parametrize(("name", "hyper"), [*((name, {}) for name in catalog.CATALOG), *UNUSUAL])
+def test_the_catalog_knows_what_cannot_be_sampled(name: str, hyper: dict[str, Value]) -> None:
+    fails = pytest.raises(ValueError, match="class_sampling")
+    with nullcontext() if catalog.can_sample(name, catalog.resolve(name, hyper)) else fails:
+        build(name, hyper, num_classes=CLASSES, embedding_dim=6, class_sampling=0.4)
 
 
 def test_a_share_is_a_share() -> None:
