@@ -108,10 +108,12 @@ class TrainingData:
         images = self._pixels(torch.from_numpy(train[chosen]).to(self.device)).to(self.dtype)
         return images, torch.from_numpy(self.labels[seed][chosen]).to(self.device)
 
-    def images_at(self, rows: np.ndarray, batch_size: int = 512) -> Iterator[Tensor]:
+    def images_at(self, rows: np.ndarray) -> Iterator[Tensor]:
         """The images of the data set at positions `rows` in that order, not augmented: (b, C, H, W) in [0, 1]."""
-        for start in range(0, len(rows), batch_size):
-            yield self._pixels(torch.from_numpy(rows[start : start + batch_size]).to(self.device))
+        # A GPU has all models' activations at a time, a CPU one model's.
+        size = 1024 if self.device.type == "cpu" else self.recipe["batch_size"]
+        for start in range(0, len(rows), size):
+            yield self._pixels(torch.from_numpy(rows[start : start + size]).to(self.device))
 
     def all_rows(self) -> np.ndarray:
         """Positions of all images: int64 (N,)."""

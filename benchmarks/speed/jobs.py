@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,11 @@ LOSSES: dict[str, dict[str, float]] = {
     "norm_softmax": {"scale": 16},
     "arcface": {"margin": 0.3, "scale": 16},
 }
-# The suite trains these as well: a grid, as small as they come. Fixed costs of the pipeline are shared by its points.
-MORE: dict[str, dict[str, float]] = {
+# What the suite trains, these among them: a grid, as small as they come. Its points share the fixed costs.
+GRID: dict[str, dict[str, list[float]]] = {
     "softmax": {},
-    "cosface": {"margin": 0.2, "scale": 16},
-    "magface": {},
+    "norm_softmax": {"scale": [16, 30]},
+    "arcface": {"margin": [0.3, 0.5], "scale": [16, 30]},
     "adaface": {},
 }
 PROTOCOLS = ["closed_set", "verification", "retrieval"]  # what the usual way computes, too
@@ -83,8 +85,9 @@ def suite(task: Task, seeds: int, out: Path, way: str, processes: int) -> Whole:
 
     The stacks are as large as still gives each process one.
     """
-    losses = LOSSES if task.small else {**LOSSES, **MORE}
-    count = len(losses) * seeds
+    losses = LOSSES if task.small else GRID
+    points = [math.prod(len(values) for values in hyper.values()) for hyper in GRID.values()]
+    count = seeds * (len(LOSSES) if task.small else sum(points))
     size = -(-count // processes)
     out.mkdir()
     _share_cache(task, out)
@@ -117,7 +120,7 @@ def _command(*arguments: object) -> Job:
 
 
 def _study(
-    task: Task, losses: dict[str, dict[str, float]], seeds: int, size: int, out: Path
+    task: Task, losses: Mapping[str, Mapping[str, Any]], seeds: int, size: int, out: Path
 ) -> dict[str, Any]:
     return {
         "study": "speed", "results": str(out), "device": task.device, "seeds": seeds, "stack_size": size,
@@ -135,10 +138,11 @@ def _metrics(runs: Path) -> Metrics:
     found: Metrics = {}
     for path in runs.glob("*/evaluations/*/metrics.json"):
         content = json.loads((path.parents[2] / "experiment.json").read_text())
-        if content["loss"]["name"] not in LOSSES:
+        loss, hyper = content["loss"]["name"], content["loss"]["hyperparameters"]
+        if loss not in LOSSES or not LOSSES[loss].items() <= hyper.items():
             continue
         values = json.loads(path.read_text())["metrics"]
-        found[content["loss"]["name"], content["seed"]] = values
+        found[loss, content["seed"]] = values
     return found
 
 

@@ -15,6 +15,12 @@ from losses.schema import LossRow
 from tests.conftest import ROOT
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are wrapped at the same column in every terminal."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "losses", *words],
