@@ -169,7 +169,7 @@ def _train(
     progress = _restore(stack, saved, leg, snapshots)
     epochs: int = stack.recipe["epochs"]
     last = epochs if leg.until is None else leg.until
-    images_per_epoch = data.steps_per_epoch * stack.recipe["batch_size"] * len(stack.experiments)
+    images_per_epoch = data.steps_per_epoch * stack.recipe["batch_size"] * stack.size
     step = fastest_step(stack, data)
     with tqdm(
         desc=f"{stack.size} {'trials' if leg.trial else 'experiments'}",
@@ -228,5 +228,5 @@ def _epoch(stack: Stack, data: TrainingData, epoch: int, bar: Any, step: Step) -
         done = (epoch - 1) * data.steps_per_epoch + number
         factors.append(schedule(stack.recipe, done, data.steps_per_epoch))
         epoch_log.add(step(images, labels, factors[-1]))
-        bar.update(len(stack.experiments) * labels.shape[1])
+        bar.update(stack.size * labels.shape[1])
     return epoch_log.rows(stack, epoch, factors)

@@ -120,11 +120,11 @@ class _CrossEntropy(StackedFunction):
             odds.scatter_add_(-1, index, ease - 1)
             if derivative is not None:
                 odds.mul_(derivative)
-        count = (
-            torch.cat(counts).view(models, -1).sum(dim=1) if counts else logits.new_zeros(models)
-        )
+        count = logits.new_zeros(models)
+        if counts:
+            count = torch.cat(counts).view(models, batch).sum(dim=1)
         # An input may not be an output of an autograd function; a view of it may.
-        return torch.cat(losses).view(models, -1), tables.view_as(logits), count
+        return torch.cat(losses).view(models, batch), tables.view_as(logits), count
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

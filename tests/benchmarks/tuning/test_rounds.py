@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as cli
-from benchmarks import data, stack
+from benchmarks import data, splitting, stack
 from benchmarks.errors import TrainingError
 from benchmarks.evaluate import validation_metrics
 from benchmarks.experiment import Experiment
@@ -197,8 +197,8 @@ def test_scrambled_test_labels_change_no_trial(
 ) -> None:
     planned = study(tmp_path)
     item = planned.experiments[0]
-    images = data.load_images(item, planned.results)
-    split = data.split_of(item, images)
+    images = splitting.load_images(item, planned.results)
+    split = splitting.split_of(item, images)
     labels = np.array(images.labels)
     hidden = np.concatenate([split.known_test, split.unknown_test])
     labels[hidden] = np.random.default_rng(0).permutation(labels[hidden])
