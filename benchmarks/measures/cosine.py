@@ -1,4 +1,4 @@
-"""Embeddings brought to length 1."""
+"""Embeddings brought to length 1, and the error of their products in float32."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def unit_rows(embeddings: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarr
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     rows /= np.where(length > 0, length, 1.0)
     return rows.astype(dtype, copy=False)
+
+
+def product_error(width: int) -> float:
+    """How far a float32 product of rows (N, width) can be from that of the float64 rows they were rounded from.
+
+    For rows whose absolute products sum to 1 at most, as those of unit rows do. Of any order of summation (Higham
+    2002, §3.1): `width` + 2 roundings of 2**-24, and two more for what is of second order.
+    """
+    return (width + 4) * 2.0**-24

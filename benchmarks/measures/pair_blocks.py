@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.errors import ProtocolError
-from benchmarks.measures.cosine import unit_rows
+from benchmarks.measures.cosine import product_error, unit_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,9 +102,7 @@ class PairBlocks:
         self.labels, self.units = labels[order], units[order]
         self.rows = _exact_rows(embeddings[order], score)
         left, right, self.scale = _product_rows(self.rows, score)
-        # (D + 2) roundings of 2**-24 between float32 products and exact scores (Higham 2002, §3.1),
-        # rounded up; the sums of absolute products are at most 1.
-        self.error = (left.shape[1] + 4) * 2.0**-24
+        self.error = product_error(left.shape[1])
         self.spread = int(np.ceil(2 * self.error * LEVELS_PER_UNIT)) + 1
         self._zero = LEVELS_PER_UNIT + self.spread  # the level of the key 0; the keys leave [-1, 1]
         self.levels = 2 * self._zero + 1  # by the error at most

@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.errors import ProtocolError
 from benchmarks.measures.cosine import unit_rows
-from benchmarks.measures.neighbours import REMOVED, TIE, cosine_blocks, keys_of
+from benchmarks.measures.cosine_ranks import cosine_ranks
+from benchmarks.measures.relevance import Relevance
 
-OUT = -2.0  # below all cosines: who is not in the list
 TIES = ("stable", "pessimistic", "optimistic")
 
 
@@ -99,19 +99,20 @@ def retrieve_by_scores(
         raise ProtocolError(f"{int(np.isnan(scores).sum())} scores are not a number")
     if ties not in TIES:
         raise ProtocolError(f"ties: {ties!r}; allowed: {', '.join(TIES)}")
-    relevance = _Relevance(
+    relevance = Relevance(
         query_labels, reference_labels, same_set, query_cameras, reference_cameras
     )
     table = np.full((len(scores), 5), np.nan)
     for query, row in enumerate(scores):
-        relevant, removed = relevance.of(query)
+        relevant, removed = relevance.of(np.array([query])).of(0)
         if len(relevant):
             wanted = np.zeros(len(row), dtype=bool)
             wanted[relevant] = True
             last = {"stable": np.arange(len(row)), "pessimistic": wanted, "optimistic": ~wanted}
             order = np.lexsort((last[ties], -row))  # stable: equal in both, the lowest index first
             order = order[~np.isin(order, removed)]
-            table[query] = _measures([np.flatnonzero(wanted[order]) + 1])
+            ranks = np.flatnonzero(wanted[order])[::-1] + 1
+            table[query] = _measures(ranks[None], np.array([len(ranks)]))
     return Retrieved(*table.T)
 
 
@@ -132,8 +133,8 @@ def retrieve_by_cosine(
     queries, references : (Q, D) and (R, D) finite, any length; the same rows with `same_set`.
     query_labels, reference_labels, same_set, query_cameras, reference_cameras : as in `retrieve_by_scores`.
 
-    Memory: both sets in float64 and one block of keys (some 16 to 50 MB), whatever Q is. Time: the product and a sort of
-    the references that score at least the worst relevant one.
+    Memory: both sets in float64 and float32 and one block of cosines (some 10 to 50 MB), whatever Q is. Time: the product
+    and a sort of the references that score at least the worst relevant one.
 
     Raises
     ------
@@ -147,37 +148,15 @@ def retrieve_by_cosine(
             raise ProtocolError(f"{len(labels)} labels for {len(rows)} {name}")
         if len(rows) == 0:
             raise ProtocolError(f"there are no {name}")
-    relevance = _Relevance(
+    relevance = Relevance(
         query_labels, reference_labels, same_set, query_cameras, reference_cameras
     )
     table = np.full((len(queries), 5), np.nan)
     unit = unit_rows(references, np.float64)
-    for rows, cosines in cosine_blocks(unit if same_set else unit_rows(queries, np.float64), unit):
-        found: dict[int, np.ndarray] = {}
-        for query, row in zip(rows.tolist(), cosines, strict=True):
-            relevant, removed = relevance.of(query)
-            if len(relevant):
-                found[query] = _ranks(row, relevant, removed)
-        if found:
-            table[list(found)] = _measures(list(found.values()))
+    own = unit if same_set else unit_rows(queries, np.float64)
+    for rows, ranks in cosine_ranks(own, unit, relevance):
+        table[rows] = _measures(ranks, relevance.of(rows).counts)
     return Retrieved(*table.T)
-
-
-def _ranks(row: np.ndarray, relevant: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """The rising ranks (M,) of the `relevant` (M,) among all references but the `removed` by cosines `row` (R,)."""
-    wanted = np.sort(row[relevant])
-    row[removed] = OUT
-    reached = row.compress(row >= wanted[0] - TIE)  # half the time of an index
-    reached.sort()
-    low = reached.searchsorted(wanted - TIE)
-    if (reached.searchsorted(wanted + TIE, side="right") - low > 1).any():
-        # Some stand so close to others that rounding or the position decides: by keys, which differ.
-        keys = keys_of(row, np.arange(len(row)))
-        wanted = np.sort(keys[relevant])
-        keys[removed] = REMOVED
-        reached = np.sort(keys[keys >= wanted[0]])
-        low = reached.searchsorted(wanted)
-    return (len(reached) - low)[::-1]
 
 
 def relevant_counts(
@@ -189,65 +168,26 @@ def relevant_counts(
     reference_cameras: np.ndarray | None = None,
 ) -> np.ndarray:
     """How many relevant references each query has: int64 (Q,); arguments as in `retrieve_by_scores`."""
-    relevance = _Relevance(
+    relevance = Relevance(
         query_labels, reference_labels, same_set, query_cameras, reference_cameras
     )
-    return np.array([len(relevance.of(query)[0]) for query in range(len(query_labels))], np.int64)
+    return relevance.counts()
 
 
-class _Relevance:
-    """Which references each query should find, and which are taken out of its list."""
-
-    def __init__(
-        self,
-        query_labels: np.ndarray,
-        reference_labels: np.ndarray,
-        same_set: bool,
-        query_cameras: np.ndarray | None,
-        reference_cameras: np.ndarray | None,
-    ) -> None:
-        if same_set and not np.array_equal(query_labels, reference_labels):
-            raise ProtocolError("same_set: queries and references have different labels")
-        if (query_cameras is None) != (reference_cameras is None):
-            raise ProtocolError("cameras are needed of queries and references, or of neither")
-        if query_cameras is not None and reference_cameras is not None:
-            if same_set:
-                raise ProtocolError("same_set: cameras are for separate queries and references")
-            if len(query_cameras) != len(query_labels):
-                raise ProtocolError(f"{len(query_cameras)} cameras of {len(query_labels)} queries")
-            if len(reference_cameras) != len(reference_labels):
-                raise ProtocolError(
-                    f"{len(reference_cameras)} cameras of {len(reference_labels)} references"
-                )
-        self.same_set = same_set
-        self.query_cameras, self.reference_cameras = query_cameras, reference_cameras
-        self.order = np.argsort(reference_labels, kind="stable")
-        ordered = reference_labels[self.order]
-        self.start = np.searchsorted(ordered, query_labels, side="left")
-        self.stop = np.searchsorted(ordered, query_labels, side="right")
-
-    def of(self, query: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the relevant references of a query, and of those removed."""
-        same = self.order[self.start[query] : self.stop[query]]
-        if self.same_set:
-            junk = same == query
-        elif self.query_cameras is not None and self.reference_cameras is not None:
-            junk = self.reference_cameras[same] == self.query_cameras[query]
-        else:
-            junk = np.zeros(len(same), dtype=bool)
-        return same[~junk], same[junk]
-
-
-def _measures(ranks: Sequence[np.ndarray]) -> np.ndarray:
-    """The fields of ``Retrieved`` (Q, 5) of queries, from the rising ranks (M,) of the relevant references of each, M >= 1.
+def _measures(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The fields of ``Retrieved`` (Q, 5) of queries, from the falling ranks of the relevant references of each.
 
     Queries with as many are computed together; every sum is that of one query alone, bit for bit.
+
+    Parameters
+    ----------
+    ranks : (Q, M) from 1, of each query in the first places.
+    counts : (Q,), its relevant references; NaN are the fields of a query with none.
     """
-    table = np.empty((len(ranks), 5))
-    counts = np.array([len(each) for each in ranks])
-    for count in np.unique(counts):
+    table = np.full((len(ranks), 5), np.nan)
+    for count in np.unique(counts[counts > 0]):
         of = np.flatnonzero(counts == count)
-        group = np.stack([ranks[place] for place in of.tolist()])  # (n, M)
+        group = np.ascontiguousarray(ranks[of, :count][:, ::-1])  # (n, count), rising
         precision = np.arange(1, count + 1) / group
         within = (group <= count).sum(axis=1)
         at_r = np.zeros(len(of))
