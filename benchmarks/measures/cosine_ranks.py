@@ -57,17 +57,15 @@ def _ranks_by_single(
     wanted, place = wanted[line, order], related.place[line, order]
     # Above `high` is before a wanted one, below `low` after it.
     low, high = wanted - blocks.gap, wanted + blocks.gap
-    reached = cosines >= low.min(axis=1, keepdims=True, initial=np.inf)
-    counts = np.count_nonzero(reached, axis=1)
-    values = cosines[reached]
+    least = low.min(axis=1, initial=np.inf)
+    counts = np.empty(len(rows), dtype=np.int64)
     near, before = (np.empty(wanted.shape, dtype=np.int64) for _ in range(2))
-    stop = 0
-    for number, count in enumerate(counts.tolist()):
-        own = values[stop : stop + count]
-        stop += count
-        own.sort()
-        near[number] = own.searchsorted(low[number])
-        before[number] = own.searchsorted(high[number], side="right")
+    for number, row in enumerate(cosines):
+        reached = row.compress(row >= least[number])  # half the time of an index
+        reached.sort()
+        counts[number] = len(reached)
+        near[number] = reached.searchsorted(low[number])
+        before[number] = reached.searchsorted(high[number], side="right")
     near = before - near  # those between, the wanted one among them
     ranks = counts[:, None] - before + 1
     query, slot = (near > 1).nonzero()
@@ -91,7 +89,7 @@ def _ranks(row: np.ndarray, relevant: np.ndarray, removed: np.ndarray) -> np.nda
     """The falling ranks (M,) of the `relevant` (M,) among all references but the `removed` by cosines `row` (R,)."""
     wanted = np.sort(row[relevant])
     row[removed] = OUT
-    reached = row.compress(row >= wanted[0] - TIE)  # half the time of an index
+    reached = row.compress(row >= wanted[0] - TIE)
     reached.sort()
     low = reached.searchsorted(wanted - TIE)
     if (reached.searchsorted(wanted + TIE, side="right") - low > 1).any():
