@@ -5,7 +5,7 @@ pytorch-metric-learning, torch.optim, scikit-learn's ROC curve. Both train the s
 augmentation, recipe and initial weights. Measured are training throughput against the size of the stack, the whole job
 with its quality, where the time goes, the floor, and variants of the backbone's step. Every part writes a CSV file.
 
-    python -m benchmarks.speed                   # CPU: about 25 minutes on two cores
+    python -m benchmarks.speed                   # CPU: about 40 minutes on two cores
     python -m benchmarks.speed --device cuda     # needs torch and NumPy alone; what else is missing is said
     python -m benchmarks.speed --quick           # everything at a tiny size, in a minute or two
     python -m benchmarks.speed --only throughput floor --sizes 1 16 --repeats 5
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that workers end with this
     dataset = options.dataset or ("glyphs" if options.quick else default_dataset(options.results))
     task = Task(
-        dataset, device=options.device, backbone=options.backbone, epochs=options.epochs or (4 if options.quick else 10),
+        dataset, device=options.device, backbone=options.backbone, epochs=options.epochs or (4 if options.quick else 20),
         batch_size=64 if options.quick else 256, results=options.results, small=options.quick,
     )  # fmt: skip
     default = Sizes.quick() if options.quick else Sizes()
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--seconds", type=float, help="length of a measured window, at least two steps (default: 6)"
     )
-    add("--epochs", type=int, help="of the whole jobs (default: 10)")
+    add("--epochs", type=int, help="of the whole jobs (default: 20)")
     add("--seeds", type=int, help="of the whole jobs' two losses (default: 3)")
     add(
         "--suite-learning-rate", type=float, metavar="RATE",

@@ -23,6 +23,7 @@ LOSSES: dict[str, dict[str, float]] = {
 GRID: dict[str, dict[str, list[float]]] = {
     "softmax": {},
     "norm_softmax": {"scale": [16, 30]},
+    "cosface": {"margin": [0.2, 0.35], "scale": [16, 30]},
     "arcface": {"margin": [0.3, 0.5], "scale": [16, 30]},
     "adaface": {},
 }
