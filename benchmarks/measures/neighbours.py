@@ -158,7 +158,7 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.nda
         for rows, cosines in blocks:
             found = _largest_keys(blocks, rows, cosines, k)
             if found is None:
-                break  # and so will the other blocks
+                break  # the other blocks are likely to be as close
             best[rows], done = found, rows[-1] + 1
     for rows, keys in key_blocks(unit[0][done:], unit[1]):
         if k == 1:

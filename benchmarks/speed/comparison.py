@@ -89,7 +89,7 @@ class Comparison:
             one = [(way.name, window + way.stack / 5) for way in self.ways]
             return one * self.sizes.repeats
         if part == "jobs":
-            own = 30 if self.task.small else 90 * self.task.epochs / 10
+            own = 30 if self.task.small else 30 * self.task.epochs
             return [(f"whole job: {name}", own) for name in self._whole_jobs]
         if part == "variants":
             return [("variants of the backbone's step", 60 + 60 * self.sizes.compiled)]

@@ -138,8 +138,18 @@ def test_float64_takes_over_where_float32_leaves_too_much_open(monkeypatch):
     relevance = Relevance(labels, labels, True)
     expected = ranks((unit, unit), relevance, -1, monkeypatch)
     asked = float64_rows(monkeypatch, cosine_ranks)
-    assert ranks((unit, unit), relevance, 4, monkeypatch) == expected
+    assert ranks((unit, unit), relevance, 8, monkeypatch) == expected
     assert 0 < asked[-1] <= 650
+
+
+@pytest.mark.parametrize("of_a_class", [2, 5])
+def test_small_classes_of_a_collapsed_net_are_left_to_float64(of_a_class, monkeypatch):
+    # Few ranks are open, but each to all references: their pairs would fill the memory.
+    rows, _ = collapsed(np.random.default_rng(7), 600)
+    unit, labels = unit_rows(rows, np.float64), np.arange(600) // of_a_class
+    asked = float64_rows(monkeypatch, cosine_ranks)
+    list(cosine_ranks.cosine_ranks(unit, unit, Relevance(labels, labels, True)))
+    assert asked == [600]
 
 
 @pytest.mark.parametrize("k", [1, 5])
