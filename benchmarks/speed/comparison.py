@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiment import Experiment
 from benchmarks.speed import jobs, quality, rows, throughput
 from benchmarks.speed.jobs import Whole
 from benchmarks.speed.processes import Job, cores, in_turn, together
@@ -89,8 +90,8 @@ class Comparison:
             one = [(way.name, window + way.stack / 5) for way in self.ways]
             return one * self.sizes.repeats
         if part == "jobs":
-            own = 30 if self.task.small else 30 * self.task.epochs
-            return [(f"whole job: {name}", own) for name in self._whole_jobs]
+            own = 30 if self.task.small else 20 * self.task.epochs
+            return [(f"whole job: {name}", own) for name, _ in self._whole_jobs]
         if part == "variants":
             return [("variants of the backbone's step", 60 + 60 * self.sizes.compiled)]
         return [(f"phases: {name}", window) for name in self._profiled] if part == "phases" else [("floor", 20)]  # fmt: skip
@@ -113,32 +114,48 @@ class Comparison:
                     measured[way].append(found)
         self._write("throughput", throughput.rows(measured, self.task))
 
-    @property
-    def _whole_jobs(self) -> dict[str, tuple[int, int, int]]:
-        """Processes, threads of each and loader workers of the usual ways, by name; and the suite (0 processes)."""
+    @cached_property
+    def _usual_ways(self) -> dict[str, Way]:
+        """The usual ways that do whole jobs, the best form first."""
         if self.task.device == "cpu":
-            best, default = Way("usual", self.cores), Way("usual", 1, threads=0)
+            ways = [Way("usual", self.cores), Way("usual", 1, threads=0)]
         else:
-            best, default = Way("usual", 4, workers=self.cores // 4), Way("usual", 1, threads=0)
-        found = {way.name: (way.processes, way.threads, way.workers) for way in (best, default)}
-        return {**found, "suite": (0, 1, 0)}
+            ways = [Way("usual", 4, workers=self.cores // 4), Way("usual", 1, threads=0)]
+        return {way.name: way for way in ways}
+
+    @cached_property
+    def _whole_jobs(self) -> list[tuple[str, list[Experiment]]]:
+        """The whole jobs in their order, each a way's name and, of a usual one, its experiments.
+
+        About half of a usual way's come before the suite and half after it, so that a machine whose speed changes with
+        the hour changes all ways alike.
+        """
+        before, after = [], []
+        members = jobs.grid(self.task, self.sizes.seeds)
+        for number, (name, way) in enumerate(self._usual_ways.items()):
+            own = members if number == 0 else members[: self.sizes.serial]
+            half = way.processes * -(-len(own) // (2 * way.processes))  # whole rounds of processes
+            before.append((name, own[:half]))
+            after.append((name, own[half:]))
+        return [*before, (SUITE, []), *((name, own) for name, own in after if own)]
 
     def _jobs(self) -> None:
         missing = [name for name in FOR_JOBS if not _has(name)]
         if missing or self.task.dataset == SYNTHETIC:
             reason = f"no {', '.join(missing)}" if missing else "the pipeline has no such data"
-            for name in self._whole_jobs:
+            for name, _ in self._whole_jobs:
                 with self.progress.step(f"whole job: {name}"):
                     say(f"  not measured: {reason}; nor is the quality")
             return
-        best = next(iter(self._whole_jobs))
-        found = []
+        found: dict[str, Whole] = {}
         with tempfile.TemporaryDirectory(prefix="speed-") as folder:
-            for number, (name, form) in enumerate(self._whole_jobs.items()):
+            for number, (name, members) in enumerate(self._whole_jobs):
                 with self.progress.step(f"whole job: {name}"):
-                    found.append(self._whole(name, form, Path(folder, str(number)), name == best))
-        self._write("jobs", [jobs.row(item, self.task) for item in found])
-        usual, suite = found[0], found[-1]
+                    part = self._whole(name, members, Path(folder, str(number)))
+                    found[name] = found[name].and_later(part) if name in found else part
+        suite = found.pop(SUITE)
+        usual = next(iter(found.values()))
+        self._write("jobs", [jobs.row(item, self.task) for item in (*found.values(), suite)])
         rules = quality.RULES if not self.task.small else quality.LENIENT
         verdicts = quality.judge(usual.metrics, suite.metrics, rules)
         self._write("quality", rows.quality(verdicts, list(jobs.LOSSES), self.sizes.seeds, self.task))  # fmt: skip
@@ -150,15 +167,13 @@ class Comparison:
                 "error: the two ways are not shown to reach the same quality, so their speeds must not be compared"
             )
 
-    def _whole(self, name: str, form: tuple[int, int, int], out: Path, whole: bool) -> Whole:
-        processes, threads, workers = form
-        if not processes:
+    def _whole(self, name: str, members: list[Experiment], out: Path) -> Whole:
+        if name == SUITE:
             rate = self.sizes.suite_learning_rate or self.task.learning_rate
             own = replace(self.task, learning_rate=rate)
             return jobs.suite(own, self.sizes.seeds, out, name, self.processes)
-        members = jobs.grid(self.task, self.sizes.seeds)
-        members = members if whole else members[: self.sizes.serial]
-        return jobs.usual(self.task, members, out, name, processes, threads, workers)
+        way = self._usual_ways[name]
+        return jobs.usual(self.task, members, out, name, way.processes, way.threads, way.workers)
 
     @property
     def _profiled(self) -> dict[str, Job]:

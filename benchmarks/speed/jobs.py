@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ Metrics = dict[tuple[str, int], dict[str, float]]
 
 @dataclass
 class Whole:
-    """One way's whole job: seconds are sums over its processes, but for `wall` and `startup` (median of one)."""
+    """One way's whole job: seconds are sums over its processes, but for `wall` and `startups` (of each process)."""
 
     way: str
     processes: int
@@ -43,12 +43,21 @@ class Whole:
     experiments: int
     images: int  # of one experiment
     wall: float
-    startup: float
+    startups: list[float]
     training: float
     evaluation: float  # embedding, judging and writing
     peak: float  # MiB, of the largest process
     peak_sum: float  # MiB, of those that ran at the same time, at most
     metrics: Metrics = field(default_factory=dict)  # of `LOSSES`
+
+    def and_later(self, other: Whole) -> Whole:
+        """This part of a way's job and another one, which ran at another time, as one."""
+        return replace(
+            self, experiments=self.experiments + other.experiments, wall=self.wall + other.wall,
+            startups=self.startups + other.startups, training=self.training + other.training,
+            evaluation=self.evaluation + other.evaluation, peak=max(self.peak, other.peak),
+            peak_sum=max(self.peak_sum, other.peak_sum), metrics=self.metrics | other.metrics,
+        )  # fmt: skip
 
 
 def grid(task: Task, seeds: int) -> list[Experiment]:
@@ -73,7 +82,7 @@ def usual(task: Task, members: list[Experiment], out: Path, way: str, processes:
     peaks = sorted((item["peak_mebibytes"] for item in found), reverse=True)
     return Whole(
         way=way, processes=processes, threads=threads, stack=None, experiments=len(members),
-        images=found[0]["images"], wall=wall, startup=statistics.median(item["startup_seconds"] for item in found),
+        images=found[0]["images"], wall=wall, startups=[item["startup_seconds"] for item in found],
         training=sum(item["training_seconds"] for item in found),
         evaluation=sum(item[part] for item in found for part in parts),
         peak=peaks[0], peak_sum=sum(peaks[:processes]),
@@ -107,7 +116,7 @@ def suite(task: Task, seeds: int, out: Path, way: str, processes: int) -> Whole:
     return Whole(
         way=way, processes=processes, threads=1, stack=size, experiments=count,
         images=next(iter(results.values()))["images"], wall=wall,
-        startup=statistics.median(item["startup_seconds"] for item in trained),
+        startups=[item["startup_seconds"] for item in trained],
         training=sum(item["training_seconds"] for item in trained),
         evaluation=sum(item["after_seconds"] for item in trained) + sum(item["seconds"] for item in judged),
         peak=max(item["peak_mebibytes"] for item in [*found, *trained, *judged]), peak_sum=sum(peaks[:processes]),
@@ -155,7 +164,7 @@ def row(job: Whole, task: Task) -> dict[str, Any]:
         "way": job.way, "processes": job.processes, "threads_each": job.threads or "default", "stack": job.stack,
         "experiments": job.experiments, "dataset": task.dataset, "backbone": task.backbone, "batch": task.batch_size,
         "epochs": task.epochs, "images_of_one": job.images, "wall_seconds": round(job.wall, 1),
-        "seconds_an_experiment": round(job.wall / job.experiments, 2), "startup_seconds": round(job.startup, 2),
+        "seconds_an_experiment": round(job.wall / job.experiments, 2), "startup_seconds": round(statistics.median(job.startups), 2),
         "training_seconds": round(job.training, 1), "evaluation_seconds": round(job.evaluation, 1),
         "images_per_second": round(total / busy), "peak_mebibytes": round(job.peak),
         "peak_mebibytes_in_sum": round(job.peak_sum),

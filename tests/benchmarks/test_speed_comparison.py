@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from benchmarks.experiment import Experiment
 from benchmarks.speed import __main__ as command
 from benchmarks.speed import comparison, jobs, page, quality
 from benchmarks.speed.comparison import PARTS
@@ -35,7 +36,7 @@ def whole(way: str, eer: float, **changes: Any) -> jobs.Whole:
     }  # fmt: skip
     facts: dict[str, Any] = {
         "way": way, "processes": 2, "threads": 1, "stack": None, "experiments": 6, "images": 1000, "wall": 100.0,
-        "startup": 5.0, "training": 150.0, "evaluation": 20.0, "peak": 500.0, "peak_sum": 1000.0, "metrics": metrics,
+        "startups": [5.0], "training": 150.0, "evaluation": 20.0, "peak": 500.0, "peak_sum": 1000.0, "metrics": metrics,
     }  # fmt: skip
     return jobs.Whole(**{**facts, **changes})
 
@@ -46,7 +47,13 @@ def fabricated(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     eer = {"suite": 0.07}
     monkeypatch.setattr(Task, "images", lambda self: None)
     monkeypatch.setattr(comparison.Comparison, "facts", FACTS)
-    monkeypatch.setattr(jobs, "usual", lambda task, members, out, way, *_: whole(way, 0.07))
+
+    def usual(task: Task, members: list[Experiment], out: Path, way: str, *_: int) -> jobs.Whole:
+        done = whole(way, 0.07, experiments=len(members), wall=20.0 * len(members))
+        own = {(item.loss["name"], item.seed) for item in members}
+        return replace(done, metrics={key: done.metrics[key] for key in own})
+
+    monkeypatch.setattr(jobs, "usual", usual)
     monkeypatch.setattr(
         jobs, "suite",
         lambda *_: whole("suite", eer["suite"], wall=10.0, training=12.0, evaluation=3.0, stack=3),
@@ -71,7 +78,11 @@ def test_equal_quality_passes_and_another_fails(
 def test_the_row_of_a_whole_job(fabricated: dict[str, float], tmp_path: Path) -> None:
     command.main(["--quick", "--only", "jobs", "--out", str(tmp_path)])
     usual, _, suite = read(tmp_path / "speed_jobs_cpu.csv")
-    assert usual["seconds_an_experiment"] == "16.67"
+    assert (usual["experiments"], usual["wall_seconds"]) == ("6", "120.0")
+    assert (usual["training_seconds"], usual["peak_mebibytes"]) == (
+        "300.0",
+        "500",
+    )  # of its two parts
     assert (
         suite["images_per_second"] == "1000"
     )  # 6,000 images in 12 s of two processes side by side
@@ -81,6 +92,26 @@ def test_the_row_of_a_whole_job(fabricated: dict[str, float], tmp_path: Path) ->
     assert cells[0] == "suite, stacks of 3"
     # Two start-ups of 5 s, 12 s of training and 3 s of evaluation.
     assert cells[4:9] == ["1.0", "5.0", "2.0", "0.5", "12%"]
+
+
+def test_the_usual_ways_run_before_and_after_the_suite(
+    fabricated: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    monkeypatch.setattr(comparison, "cores", lambda: 2)
+    arguments = ["--dataset", "glyphs", "--only", "jobs", "--out", str(tmp_path)]
+    assert command.main(arguments) == 0
+    steps = [
+        line.split("whole job: ")[1]
+        for line in capsys.readouterr().err.splitlines()
+        if "whole job" in line
+    ]
+    best, default = ("usual, 2", "usual, 1")
+    assert [step.split(" process")[0] for step in steps[:2]] == [best, default]
+    assert steps[2].startswith("suite")
+    assert [step.split(" process")[0] for step in steps[3:]] == [best, default]
+    rows = read(tmp_path / "speed_jobs_cpu.csv")
+    assert [row["experiments"] for row in rows] == ["6", "2", "6"]
+    assert {row["pairs"] for row in read(tmp_path / "speed_quality_cpu.csv")} == {"6"}
 
 
 def test_without_the_pipelines_libraries_it_says_what_is_missing(
@@ -156,7 +187,7 @@ def test_a_suite_that_trains_wrongly_is_found(tmp_path: Path) -> None:
     wrong = jobs.suite(replace(task, learning_rate=1e-4), 3, tmp_path / "wrong", "suite", 2)
     assert usual.images == suite.images == wrong.images
     assert (suite.experiments, suite.stack, len(suite.metrics)) == (6, 3, 6)
-    assert min(suite.startup, suite.training, suite.evaluation) > 0
+    assert min(*suite.startups, suite.training, suite.evaluation) > 0
     right = quality.judge(usual.metrics, suite.metrics, quality.LENIENT)
     assert {verdict.status for verdict in right} == {"equal"}, [item.text() for item in right]
     found = quality.judge(usual.metrics, wrong.metrics, quality.LENIENT)
