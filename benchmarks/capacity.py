@@ -83,14 +83,7 @@ def parts_that_fit(
 def _bytes(members: list[Experiment], image_set: ImageSet, device: torch.device) -> int:
     """What a stack takes at most, as if it were evaluated while a CUDA graph holds the memory of a step."""
     data = TrainingData(image_set, members, device)
-    _, channels, image_size, _ = image_set.images.shape
-    stack = Stack(
-        members,
-        num_classes=data.num_classes,
-        channels=channels,
-        image_size=image_size,
-        device=device,
-    )
+    stack = Stack.for_data(members, data)
     batch = next(data.batches(stack.streams, 1))
     torch.cuda.reset_peak_memory_stats(device)
     for _ in range(2):  # gradients and moments are there from the first on

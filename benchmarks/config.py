@@ -129,9 +129,11 @@ def recipe_of(
     return recipe
 
 
-def points(
-    config: Mapping[str, Any],
-) -> Iterator[tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]]:
+Point = tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]
+"""The study of one combination (see `vary.combinations`), a loss, its hyper-parameters and its recipe."""
+
+
+def points(config: Mapping[str, Any]) -> Iterator[Point]:
     """The whole grid: each of the `loss_points`, once for each combination of what the study varies.
 
     Yields

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 
 from benchmarks.backbones import build_backbone
+from benchmarks.data import TrainingData
 from benchmarks.experiment import Experiment
 from benchmarks.layers import Patches
 from benchmarks.optim import Slot, StackedOptimizer
@@ -131,6 +132,19 @@ class Stack:
         self.parts = self._parts()
         self.optimizer = self._optimizer()
         self._check_reached()
+
+    @classmethod
+    def for_data(cls, experiments: list[Experiment], data: TrainingData) -> Stack:
+        """A stack for these images and known classes, where they lie."""
+        _, channels, image_size, _ = data.images.shape
+        return cls(
+            experiments,
+            num_classes=data.num_classes,
+            channels=channels,
+            image_size=image_size,
+            device=data.device,
+            dtype=data.dtype,
+        )
 
     def _groups(self, num_classes: int, embedding_dim: int) -> list[LossGroup]:
         groups: list[LossGroup] = []

@@ -174,7 +174,7 @@ def _check(config: Mapping[str, Any], description: Description) -> int:
         fewest.append(unknown)
         if each["recipe"]["sampler"] != "shuffled":
             _check_balanced(each, known)
-    for _, loss, hyper, recipe in study_config.points(config):
+    for _, loss, hyper, recipe in (*study_config.points(config), *_tuned_defaults(config)):
         if recipe["class_sampling"] < 1 and not catalog.can_sample(loss, hyper):
             setting = ", ".join(f"{key}: {value}" for key, value in hyper.items())
             raise ConfigError(
@@ -182,6 +182,13 @@ def _check(config: Mapping[str, Any], description: Description) -> int:
                 "its classes alone; allowed for it: 1"
             )
     return min(fewest)
+
+
+def _tuned_defaults(config: Mapping[str, Any]) -> Iterator[study_config.Point]:
+    """The point from which the searches of each loss start; none where nothing is tuned."""
+    for loss in config["losses"] if "tune" in config else ():
+        hyper = catalog.resolve(loss, tune_settings.fixed(config["tune"], loss))
+        yield {**config}, loss, hyper, study_config.recipe_of(config, loss)
 
 
 def _warnings(config: Mapping[str, Any], description: Description) -> Iterator[dict[str, Any]]:
@@ -230,13 +237,10 @@ def _experiments(
 
     points = list(study_config.points(config))
     defaults = {}
-    if "tune" in config:
-        # What tuning starts from is trained like its winners: there is always a default to compare them with.
-        for loss in config["losses"]:
-            hyper = catalog.resolve(loss, tune_settings.fixed(config["tune"], loss))
-            point = {**config}, loss, hyper, study_config.recipe_of(config, loss)
-            defaults[loss] = repetitions(*point)[0]
-            points.append(point)
+    # What tuning starts from is trained like its winners: there is always a default to compare them with.
+    for point in _tuned_defaults(config):
+        defaults[point[1]] = repetitions(*point)[0]
+        points.append(point)
     experiments = [item for point in points for item in repetitions(*point)]
     return list({item.id: item for item in experiments}.values()), defaults
 

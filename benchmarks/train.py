@@ -155,14 +155,7 @@ def _train(
     forget_peak(device)
     data = TrainingData(image_set, experiments, device)
     rows = data.untested_rows() if leg.trial else data.all_rows()
-    _, channels, image_size, _ = image_set.images.shape
-    stack = Stack(
-        experiments,
-        num_classes=data.num_classes,
-        channels=channels,
-        image_size=image_size,
-        device=device,
-    )
+    stack = Stack.for_data(experiments, data)
     saved = Checkpoints(leg.results / "checkpoints" / leg.key(experiments))
     # Trials are not looked at.
     snapshots = Snapshots(stack, data, [] if leg.trial else stack.recipe["snapshots"])

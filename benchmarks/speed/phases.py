@@ -37,10 +37,7 @@ def job(content: Job) -> dict[str, Any]:
         return {"microseconds": _usual(Usual(members[0], images, device, timed=True), content)}
     keep_freed_memory()
     data = TrainingData(images, members, device)
-    _, channels, side, _ = images.images.shape
-    stack = Stack(
-        members, num_classes=data.num_classes, channels=channels, image_size=side, device=device
-    )
+    stack = Stack.for_data(members, data)
     return {"microseconds": _suite(stack, data, len(members), content)}
 
 

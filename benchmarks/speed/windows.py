@@ -50,10 +50,7 @@ def suite(job: Job) -> dict[str, Any]:
 def stack_steps(members: list[Experiment], images: ImageSet, device: torch.device) -> Iterator[int]:
     """Make a stack ready; then train it as the trainer does, and after each step give the number of its images."""
     data = TrainingData(images, members, device)
-    _, channels, side, _ = images.images.shape
-    stack = Stack(
-        members, num_classes=data.num_classes, channels=channels, image_size=side, device=device
-    )
+    stack = Stack.for_data(members, data)
     step = fastest_step(stack, data)
 
     def steps() -> Iterator[int]:

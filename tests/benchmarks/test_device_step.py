@@ -65,8 +65,7 @@ def build(
     items: list[Experiment], device: torch.device, size: int = 12
 ) -> tuple[Stack, TrainingData]:
     data = TrainingData(tiny.images(size=size), items, device)
-    stack = Stack(items, num_classes=data.num_classes, channels=1, image_size=size, device=device)
-    return stack, data
+    return Stack.for_data(items, data), data
 
 
 def take_steps(stack: Stack, data: TrainingData, mode: Any) -> None:

@@ -112,7 +112,7 @@ def test_a_cuda_graph_gives_the_numbers_of_plain_steps(precision: str) -> None:
     image_set, found = tiny.images(), []
     for graphed in (False, True):
         data = TrainingData(image_set, items, device)
-        stack = Stack(items, num_classes=data.num_classes, channels=1, image_size=12, device=device)
+        stack = Stack.for_data(items, data)
         step = GraphedStep(stack, record)
         log = train(step if graphed else stack.step, data, stack)
         assert (step.replay is not None) == graphed

@@ -152,6 +152,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a number that no float holds": ({"tune": {"recipe": {"learning_rate": [1, 10**400]}}}, ["learning_rate"]),
     "a thousand rungs": ({"tune": {"halving": {"rungs": 1000}}}, ["tune.halving.rungs: 1000"]),
+    "a fixed option with which a step cannot train on some classes": (
+        {
+            "losses": {"curricularface": {}},
+            "recipe": {"class_sampling": 0.5},
+            "tune": {"losses": {"curricularface": {"gradient": "exact"}}},
+        },
+        ["recipe.class_sampling: 0.5, but curricularface {", "gradient: exact", "allowed for it: 1"],
+    ),
     "around something else": (
         {"losses": {"arcface": {"around": "best", "margin": [1, 2]}}},
         ["losses.arcface.around: 'best' is not allowed", "'tuned'"],
