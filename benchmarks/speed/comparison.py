@@ -127,8 +127,8 @@ class Comparison:
     def _whole_jobs(self) -> list[tuple[str, list[Experiment]]]:
         """The whole jobs in their order, each a way's name and, of a usual one, its experiments.
 
-        About half of a usual way's come before the suite and half after it, so that a machine whose speed changes with
-        the hour changes all ways alike.
+        About half of a usual way's come before the suite, in whole rounds of its processes, and the rest after it: a
+        machine whose speed changes with the hour shall not favour one of the ways.
         """
         before, after = [], []
         members = jobs.grid(self.task, self.sizes.seeds)

@@ -46,6 +46,7 @@ def fabricated(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Whole jobs that nobody carries out, with the suite's EER as one sets it."""
     eer = {"suite": 0.07}
     monkeypatch.setattr(Task, "images", lambda self: None)
+    monkeypatch.setattr(comparison, "cores", lambda: 2)
     monkeypatch.setattr(comparison.Comparison, "facts", FACTS)
 
     def usual(task: Task, members: list[Experiment], out: Path, way: str, *_: int) -> jobs.Whole:
@@ -79,10 +80,8 @@ def test_the_row_of_a_whole_job(fabricated: dict[str, float], tmp_path: Path) ->
     command.main(["--quick", "--only", "jobs", "--out", str(tmp_path)])
     usual, _, suite = read(tmp_path / "speed_jobs_cpu.csv")
     assert (usual["experiments"], usual["wall_seconds"]) == ("6", "120.0")
-    assert (usual["training_seconds"], usual["peak_mebibytes"]) == (
-        "300.0",
-        "500",
-    )  # of its two parts
+    # Of its two parts: times are added, the larger peak counts.
+    assert (usual["training_seconds"], usual["peak_mebibytes"]) == ("300.0", "500")
     assert (
         suite["images_per_second"] == "1000"
     )  # 6,000 images in 12 s of two processes side by side
@@ -95,9 +94,8 @@ def test_the_row_of_a_whole_job(fabricated: dict[str, float], tmp_path: Path) ->
 
 
 def test_the_usual_ways_run_before_and_after_the_suite(
-    fabricated: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
-    monkeypatch.setattr(comparison, "cores", lambda: 2)
+    fabricated: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--dataset", "glyphs", "--only", "jobs", "--out", str(tmp_path)]
     assert command.main(arguments) == 0
     steps = [
@@ -105,7 +103,7 @@ def test_the_usual_ways_run_before_and_after_the_suite(
         for line in capsys.readouterr().err.splitlines()
         if "whole job" in line
     ]
-    best, default = ("usual, 2", "usual, 1")
+    best, default = "usual, 2", "usual, 1"
     assert [step.split(" process")[0] for step in steps[:2]] == [best, default]
     assert steps[2].startswith("suite")
     assert [step.split(" process")[0] for step in steps[3:]] == [best, default]
