@@ -84,61 +84,44 @@ def log_sum_exp(logits: Tensor, dim: int = -1) -> Tensor:
 
 
 class _CrossEntropy(StackedFunction):
-    """Cross-entropies (S, B), their derivatives in place of the logits, numbers (S,) of hard ones.
+    """Cross-entropies (S, B), and their derivatives in place of the logits.
 
     For S models at once, whose rows are all alike here: models with few classes share a block.
     """
 
     @staticmethod
-    def forward(
-        logits: Tensor,
-        labels: Tensor,
-        smoothing: Tensor,
-        threshold: Tensor | None,
-        change: Change | None,
-        *numbers: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(logits: Tensor, labels: Tensor, smoothing: Tensor) -> tuple[Tensor, Tensor]:
         models, batch, classes = logits.shape
         tables, indices = logits.flatten(0, 1), labels.flatten().unsqueeze(-1)
-        eased, *of_rule = (
-            number.repeat_interleave(batch).unsqueeze(-1) for number in (smoothing, *numbers)
-        )
-        losses, counts = [], []
+        eased = smoothing.repeat_interleave(batch).unsqueeze(-1)
+        smooth = smoothing.is_cuda or bool(smoothing.any())  # on a GPU a look costs a halt
+        losses = []
         for rows in row_blocks(tables):
             table, index, ease = tables[rows], indices[rows], eased[rows]
-            derivative = None
-            if change is not None and threshold is not None:
-                hard = hard_negatives(table, index.squeeze(-1), threshold.flatten()[rows])
-                counts.append(hard.sum(dim=-1))
-                derivative = change(table, hard, *(number[rows] for number in of_rule))
-            own, mean = table.gather(-1, index), table.mean(dim=-1, keepdim=True)
+            own = table.gather(-1, index)
+            mean = table.mean(dim=-1, keepdim=True) if smooth else own
             largest, odds, total = _exponentials(table, -1)
             loss = total.log() + (1 - ease) * (largest - own) + ease * (largest - mean)
             losses.append(loss.squeeze(-1))
             # p_j - e/C - (1 - e)·[j = y]
-            odds.div_(total).sub_(ease / classes)
+            odds.div_(total)
+            if smooth:
+                odds.sub_(ease / classes)
             odds.scatter_add_(-1, index, ease - 1)
-            if derivative is not None:
-                odds.mul_(derivative)
-        count = logits.new_zeros(models)
-        if counts:
-            count = torch.cat(counts).view(models, batch).sum(dim=1)
         # An input may not be an output of an autograd function; a view of it may.
-        return torch.cat(losses).view(models, batch), tables.view_as(logits), count
+        return torch.cat(losses).view(models, batch), tables.view_as(logits)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.save_for_backward(output[1])
-        ctx.mark_non_differentiable(*output[1:])
+        ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.others = len(inputs) - 1
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, slope: Tensor | None, _: None) -> tuple[Tensor | None, None, None]:
         (derivative,) = ctx.saved_tensors
-        gradient = None if slope is None else derivative * slope.unsqueeze(-1)
-        return gradient, *(None,) * ctx.others
+        return (None if slope is None else derivative * slope.unsqueeze(-1)), None, None
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
@@ -157,14 +140,4 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
     -------
     Tensor (B,)
     """
-    return call_for_one(_CrossEntropy, logits, labels, smoothing, None, None)[0]
-
-
-def cross_entropy_with_hard(
-    logits: Tensor, labels: Tensor, smoothing: Tensor, hard: HardRule
-) -> tuple[Tensor, Tensor]:
-    """`cross_entropy` (B,) after a change of the hard negatives, and their number ()."""
-    losses, _, count = call_for_one(
-        _CrossEntropy, logits, labels, smoothing, hard.threshold, hard.change, *hard.numbers
-    )
-    return losses, count
+    return call_for_one(_CrossEntropy, logits, labels, smoothing)[0]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from losses.base import Log
+from losses.blocks import EXCLUDED
+from losses.class_blocks import Found
 from losses.cross_entropy import HardRule, hard_negatives
 from losses.functional import additive_angle, angle_sum_cosine
 from losses.heads import CosineHead
@@ -93,16 +95,24 @@ class CurricularFace(CosineHead):
         return HardRule(scale * target, bend, (scale, t)), {"t": t.detach()}
 
     def entropies(
-        self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
-    ) -> tuple[Tensor, Log]:
+        self,
+        vectors: Tensor,
+        directions: Tensor,
+        labels: Tensor,
+        target: Tensor,
+        rule: HardRule | None,
+    ) -> Found:
         """With the gradient of t, where it has one, by autograd."""
-        if not self.t_has_gradient:
-            return super().entropies(logits, labels, cosine, target)
-        rule, log = self.hard_rule(cosine, target)
+        if rule is None or not self.t_has_gradient:
+            return super().entropies(vectors, directions, labels, target, rule)
         scale, t = rule.numbers
+        cosines = self.class_logits(vectors, directions)  # times s
+        index = labels.unsqueeze(-1)
+        largest = cosines.detach().scatter(-1, index, EXCLUDED).amax(dim=-1)
+        logits = cosines.scatter(-1, index, target.unsqueeze(-1))
         hard = hard_negatives(logits, labels, rule.threshold)
-        log["hard_share"] = hard.sum() / (len(labels) * (self.num_classes - 1))
-        return self.per_sample(logits * (1 + hard * (t + logits / scale - 1)), labels), log
+        losses = self.per_sample(logits * (1 + hard * (t + logits / scale - 1)), labels)
+        return Found(losses, largest, hard.sum())
 
     def advance(self, cosine: Tensor) -> Tensor:
         """t () for these target cosines (B,); the t that follows becomes pending."""

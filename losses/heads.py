@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from losses.base import Log, Loss
-from losses.class_blocks import cross_entropy_in_blocks, own_rows
-from losses.cross_entropy import HardRule, cross_entropy, cross_entropy_with_hard
+from losses.class_blocks import Found, cross_entropy_in_blocks, own_rows
+from losses.class_table import cross_entropy_in_table
+from losses.cross_entropy import HardRule, cross_entropy
 from losses.functional import ZERO_LENGTH, accuracy, unit_rows
 from losses.large_tables import new_table
 
@@ -117,14 +118,6 @@ class ClassifierLoss(ClassWeights):
         """Smoothed cross-entropy of each sample, (B,); changes the logits."""
         return cross_entropy(logits, labels, self.label_smoothing.to(logits.dtype))
 
-    def per_sample_with_hard(
-        self, logits: Tensor, labels: Tensor, hard: HardRule
-    ) -> tuple[Tensor, Tensor]:
-        """`per_sample` after a change of the hard negatives, and their share (), which is logged."""
-        smoothing = self.label_smoothing.to(logits.dtype)
-        losses, count = cross_entropy_with_hard(logits, labels, smoothing, hard)
-        return losses, count / (len(labels) * (self.num_classes - 1))
-
 
 class MarginHead(ClassifierLoss):
     """A cross-entropy with a margin on the target logit, which a subclass gives as ``target``."""
@@ -179,17 +172,16 @@ class CosineHead(MarginHead):
         return None, {}
 
     def entropies(
-        self, logits: Tensor, labels: Tensor, cosine: Tensor, target: Tensor
-    ) -> tuple[Tensor, Log]:
-        """Cross-entropies (B,) of the logits (B, C) with margin, and what to log about them.
-
-        ``cosine`` and ``target`` as in `hard_rule`. The logits may be changed in place.
-        """
-        rule, log = self.hard_rule(cosine, target)
-        if rule is None:
-            return self.per_sample(logits, labels), log
-        losses, share = self.per_sample_with_hard(logits, labels, rule)
-        return losses, {**log, "hard_share": share}
+        self,
+        vectors: Tensor,
+        directions: Tensor,
+        labels: Tensor,
+        target: Tensor,
+        rule: HardRule | None,
+    ) -> Found:
+        """Cross-entropies (B,) and more: see `losses.class_table.cross_entropy_in_table`."""
+        smoothing = self.label_smoothing.to(vectors.dtype)
+        return cross_entropy_in_table(vectors, directions, labels, target, smoothing, rule=rule)
 
     def chosen_classes(self, labels: Tensor) -> Tensor | None:
         """The classes (M,) that take part in a batch, ascending, its own among them; None: all."""
@@ -211,47 +203,32 @@ class CosineHead(MarginHead):
         """See `Loss.compute`."""
         chosen = self.chosen_classes(labels)
         large = len(labels) * self.num_classes > LARGEST_TABLE
-        if self.in_blocks and (large or chosen is not None):
-            return self.evaluate_in_blocks(embeddings, labels, chosen)
-        directions, lengths = unit_rows(embeddings)
-        weight = self.unit_weight(embeddings.dtype)
-        radius = self.radius(lengths)
-        logits = self.class_logits(directions * radius.unsqueeze(-1), weight)  # (B, C)
-        cosine = self.own_cosine(directions, weight[labels])  # (B,)
-        shift = self.sample_shift(cosine, lengths)
-        log = class_log(logits, labels, cosine, lengths) | self.target_log(cosine.detach())
-        # In place: adding to one column copies neither the logits nor their gradient.
-        logits.scatter_add_(-1, labels.unsqueeze(-1), (radius * shift).unsqueeze(-1))
-        losses, more = self.entropies(logits, labels, cosine, cosine + shift)
-        return losses.mean(), {**log, **more}
-
-    def evaluate_in_blocks(
-        self, embeddings: Tensor, labels: Tensor, chosen: Tensor | None = None
-    ) -> tuple[Tensor, Log]:
-        """`evaluate` without a table (B, C), over the chosen classes (M,) or all of them."""
+        blocks = self.in_blocks and (large or chosen is not None)
         directions, lengths = unit_rows(embeddings)
         radius = self.radius(lengths)
-        own, weight = own_rows(self.weight.to(embeddings.dtype), labels)
-        cosine = self.own_cosine(directions, unit_rows(own)[0])  # (B,)
+        if blocks:
+            rows, weight = own_rows(self.weight.to(embeddings.dtype), labels)
+            own = unit_rows(rows)[0]
+        else:
+            weight = self.unit_weight(embeddings.dtype)
+            own = weight[labels]
+        cosine = self.own_cosine(directions, own)  # (B,)
         target = cosine + self.sample_shift(cosine, lengths)
         rule, more = self.hard_rule(cosine, target)
-        losses, largest, hard = cross_entropy_in_blocks(
-            directions * radius.unsqueeze(-1),
-            weight,
-            labels,
-            radius * target,
-            self.label_smoothing.to(cosine.dtype),
-            chosen=chosen,
-            rule=rule,
-        )
+        inputs = directions * radius.unsqueeze(-1), weight, labels, radius * target
+        if blocks:
+            smoothing = self.label_smoothing.to(cosine.dtype)
+            found = cross_entropy_in_blocks(*inputs, smoothing, chosen=chosen, rule=rule)
+        else:
+            found = self.entropies(*inputs, rule)
         with torch.no_grad():
-            right = (radius * cosine >= largest) & (lengths > ZERO_LENGTH)
+            right = (radius * cosine >= found.largest) & (lengths > ZERO_LENGTH)
             log = _log(right.to(cosine.dtype).mean(), cosine, lengths)
         log |= self.target_log(cosine.detach())
         if rule is not None:
             others = self.num_classes - 1 if chosen is None else len(chosen) - 1
-            more["hard_share"] = hard / (len(labels) * others)
-        return losses.mean(), {**log, **more}
+            more["hard_share"] = found.hard / (len(labels) * others)
+        return found.losses.mean(), {**log, **more}
 
     def scores(self, embeddings: Tensor) -> Tensor:
         """r·cosθ, (B, C)."""

@@ -272,6 +272,7 @@ def test_source_modules_follow_imports() -> None:
         "losses/base.py",
         "losses/blocks.py",
         "losses/class_blocks.py",
+        "losses/class_table.py",
         "losses/class_walk.py",
         "losses/cross_entropy.py",
         "losses/functional.py",

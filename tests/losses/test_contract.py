@@ -16,10 +16,11 @@ from losses import heads
 from losses.base import Loss
 from losses.build import build
 from losses.catalog import CATALOG, resolve
+from losses.class_blocks import Found
+from losses.class_table import cross_entropy_in_table
 from losses.cross_entropy import (
     HardRule,
     cross_entropy,
-    cross_entropy_with_hard,
     hard_negatives,
 )
 from losses.heads import MarginHead
@@ -335,16 +336,26 @@ def test_label_smoothing_is_torchs(structure: Structure, smoothing: float, seed:
         seen.append(logits.clone())  # the cross-entropy changes its logits
         return cross_entropy(logits, labels, smoothing)
 
-    def with_hard(
-        logits: Tensor, labels: Tensor, smoothing: Tensor, rule: HardRule
-    ) -> tuple[Tensor, Tensor]:
-        seen.append(logits.detach().clone())
-        rule.change(seen[-1], hard_negatives(logits, labels, rule.threshold), *rule.numbers)
-        return cross_entropy_with_hard(logits, labels, smoothing, rule)
+    def in_table(
+        vectors: Tensor,
+        directions: Tensor,
+        labels: Tensor,
+        target: Tensor,
+        smoothing: Tensor,
+        *,
+        rule: HardRule | None,
+    ) -> Found:
+        logits = smooth.class_logits(vectors.detach(), directions.detach())
+        logits.scatter_(-1, labels.unsqueeze(-1), target.detach().unsqueeze(-1))
+        if rule is not None:
+            hard = hard_negatives(logits, labels, rule.threshold)
+            rule.change(logits, hard, *rule.numbers)
+        seen.append(logits)
+        return cross_entropy_in_table(vectors, directions, labels, target, smoothing, rule=rule)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "cross_entropy", plain)
-        patch.setattr(heads, "cross_entropy_with_hard", with_hard)
+        patch.setattr(heads, "cross_entropy_in_table", in_table)
         got = smooth(embeddings, labels) - sharp(embeddings, labels)
     logits = seen[0]
     reference = torch.nn.functional.cross_entropy

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from losses.base import Log
+from losses.class_blocks import Found
 from losses.schema import Value
 from tests.losses.adapters.common import (
     Adapter,
@@ -39,10 +39,10 @@ def observed(
     seen: list[Tensor] = []
     entropies = loss.entropies
 
-    def spy(*inputs: Tensor) -> tuple[Tensor, Log]:
-        losses, log = entropies(*inputs)
-        seen.append(losses)
-        return losses, log
+    def spy(*inputs: Any) -> Found:
+        found = entropies(*inputs)
+        seen.append(found.losses)
+        return found
 
     loss.entropies = spy
     value, log = loss.compute(embeddings, labels)
