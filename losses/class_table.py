@@ -1,7 +1,7 @@
 """Cross-entropy over cosines with a table (B, C) of them: the fastest way where one fits.
 
-The forward pass leaves in the table what the backward pass needs, so that both cost three matrix
-products and few walks through it; by autograd the walks would take longer than the products.
+The forward pass leaves in the table what the backward pass needs. Both together are three matrix
+products and a few walks through one table; autograd would make more tables and walks.
 """
 
 from __future__ import annotations
@@ -116,10 +116,11 @@ def _products(vectors: Tensor, centers: tuple[Tensor, ...]) -> tuple[Tensor, Ten
 def _entropies(
     logits: Tensor, index: Tensor, target: Tensor, ease: Tensor | None, rule: HardRule | None
 ) -> tuple[Tensor, ...]:
-    """Losses, largest other logits and numbers of hard ones, of rows of the table; and of Σ e^l:
+    """Losses, largest other logits and numbers of hard ones, of rows of the table, (R, 1) each.
 
-    the log of the others' part over the own one, and the sum over e^(the largest logit). Left in
-    the table, times that sum: the derivative of the loss by each other logit; 0 for the own one.
+    And of the sum of e^l the log of the others' part over the own one, and the sum itself, over
+    e^(the largest logit). The table is left with the derivatives of the losses by the other logits,
+    times that sum; the own class's entry is 0.
 
     Parameters
     ----------

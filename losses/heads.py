@@ -20,7 +20,8 @@ ROWS = 2**12
 LARGEST_TABLE = 2**25
 """Logits of a batch above which they are computed in blocks: a table of 128 MiB in float32.
 
-A head holds two such tables at a time. Below, time hardly differs (docs/many-classes.md).
+A head holds one such table, some with a rule or several centers more. Below, time hardly differs
+(docs/many-classes.md).
 """
 
 

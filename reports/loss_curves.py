@@ -17,6 +17,7 @@ from torch import Tensor
 from losses import catalog
 from losses.base import Loss
 from losses.build import build
+from losses.class_blocks import Found
 from losses.describe import shown
 from losses.schema import LossRow, Value
 
@@ -152,8 +153,13 @@ def _target(
         logits.append(given)
         return given.sum(dim=-1)
 
-    loss.per_sample = spy
-    loss.per_sample_with_hard = lambda given, labels, _: (spy(given, labels), given.new_zeros(()))
+    def spy_on_cosines(
+        vectors: Tensor, directions: Tensor, labels: Tensor, target: Tensor, rule: object
+    ) -> Found:
+        logits.append(target.unsqueeze(-1))
+        return Found(target, torch.zeros_like(target), target.new_zeros(()))
+
+    loss.per_sample, loss.entropies = spy, spy_on_cosines
     if quality is not None:
         loss.target = lambda cosine: loss.quality_target(cosine, cosine.new_tensor(quality))
     if length is None and hasattr(loss, "sample_shift"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from losses import class_walk, heads, large_tables
 from losses.base import Loss
 from losses.build import build
-from losses.class_blocks import cross_entropy_in_blocks, own_rows
+from losses.class_blocks import Found, cross_entropy_in_blocks, own_rows
+from losses.class_table import cross_entropy_in_table
 from losses.heads import CosineHead
 from losses.schema import Value
 from tests.losses.stacks import Stack, batch, make, structure_id, structures
@@ -107,9 +109,12 @@ def plain_arcface(x: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(64 * moved, labels)
 
 
-def test_a_hundred_thousand_classes_to_six_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", [WHOLE, BLOCKS])
+def test_a_hundred_thousand_classes_to_six_digits(
+    monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
     """At scale 64, against float64: value and both gradients."""
-    monkeypatch.setattr(heads, "LARGEST_TABLE", BLOCKS)
+    monkeypatch.setattr(heads, "LARGEST_TABLE", bound)
     monkeypatch.setattr(class_walk, "BLOCK", 2**20)
     x, labels = batch(32, 32, 100_000, dtype=torch.float32)
     loss = make("arcface", num_classes=100_000, embedding_dim=32, dtype=torch.float32)
@@ -124,11 +129,12 @@ def test_a_hundred_thousand_classes_to_six_digits(monkeypatch: pytest.MonkeyPatc
         assert (got - expected).norm() <= 1e-6 * expected.norm()
 
 
-def test_a_sample_that_is_right_keeps_its_digits() -> None:
+@pytest.mark.parametrize("function", [cross_entropy_in_table, cross_entropy_in_blocks])
+def test_a_sample_that_is_right_keeps_its_digits(function: Callable[..., Found]) -> None:
     """1 - p is 1e-13, which a difference of float32 numbers cannot hold."""
     vectors, weight = torch.tensor([[30.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     target, nothing = torch.tensor([30.0], requires_grad=True), torch.tensor(0.0)
-    found = cross_entropy_in_blocks(vectors, weight, torch.tensor([0]), target, nothing)
+    found = function(vectors, weight, torch.tensor([0]), target, nothing)
     (slope,) = torch.autograd.grad(found.losses.sum(), target)
     odds = torch.tensor([-30.0], dtype=torch.float64).exp()
     torch.testing.assert_close(found.losses.detach().double(), odds.log1p(), rtol=1e-6, atol=0)
@@ -165,6 +171,17 @@ def test_no_table_but_the_weights_and_their_gradient(monkeypatch: pytest.MonkeyP
     assert sizes_seen.found <= own
 
 
+def test_one_table_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward; the weights and what is made of them are smaller here."""
+    monkeypatch.setattr(heads, "LARGEST_TABLE", WHOLE)
+    loss = build("arcface", {}, label_smoothing=0.1, num_classes=1000, embedding_dim=16)
+    x, labels = batch(64, 16, 1000, dtype=torch.float32)
+    x.requires_grad_()
+    with Sizes(1000 * 64) as sizes_seen:
+        loss(x, labels).backward()
+    assert len(sizes_seen.found) == 1
+
+
 def test_tables_take_over_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     blocks = heads.cross_entropy_in_blocks
@@ -181,8 +198,11 @@ def test_tables_take_over_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(calls) == expected
 
 
-def test_there_is_no_second_derivative_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "LARGEST_TABLE", BLOCKS)
+@pytest.mark.parametrize("bound", [WHOLE, BLOCKS])
+def test_there_is_no_second_derivative_to_be_wrong(
+    monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    monkeypatch.setattr(heads, "LARGEST_TABLE", bound)
     x, labels = drawn(torch.float64)
     x.requires_grad_()
     value = head(("cosface", {}), torch.float64)(x, labels).square()
