@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from losses.blocks import EXCLUDED, Change, row_blocks
 from losses.class_blocks import Found
 from losses.cross_entropy import HardRule
-from losses.functional import positive, softplus
+from losses.functional import positive
 from losses.stacked_function import StackedFunction, call_for_one
 
 
@@ -48,18 +48,16 @@ class CrossEntropyInTable(StackedFunction):
         if threshold is not None:
             limit = column(threshold)
         ease, of_rule = column(smoothing), [column(number) for number in numbers]
-        smooth = smoothing.is_cuda or bool(smoothing.any())  # on a GPU a look costs a halt
         found = []
         for some in row_blocks(logits):
             rule = None
             if limit is not None and change is not None:
                 rule = HardRule(limit[some], change, tuple(number[some] for number in of_rule))
-            part = logits[some], index[some], own[some], ease[some] if smooth else None, rule
-            found.append(_entropies(*part))
-        losses, largest, hard, lead, total = (
+            found.append(_entropies(logits[some], index[some], own[some], ease[some], rule))
+        losses, largest, hard, wrong, total = (
             torch.cat(parts).view(models, batch) for parts in zip(*found, strict=True)
         )
-        kept = (lead, total, table) if winners is None else (lead, total, table, winners)
+        kept = (wrong, total, table) if winners is None else (wrong, total, table, winners)
         return losses, largest, hard.sum(dim=-1), *kept
 
     @staticmethod
@@ -76,7 +74,7 @@ class CrossEntropyInTable(StackedFunction):
         """With respect to vectors, directions and target."""
         if slope is None:
             return (None,) * (4 + ctx.others)
-        vectors, directions, smoothing, lead, total, table, *winners = ctx.saved_tensors
+        vectors, directions, smoothing, wrong, total, table, *winners = ctx.saved_tensors
         factor = (slope / total).unsqueeze(-1)
         scaled = vectors * factor  # on this side it spares a walk through the table
         if winners:
@@ -89,8 +87,7 @@ class CrossEntropyInTable(StackedFunction):
             of_vectors = torch.bmm(table, _by_center(directions)[0])
             of_directions = torch.bmm(table.mT, scaled).view(directions.shape)
         share = smoothing / table.shape[-1]
-        # 1 - p is taken as it is, not as a difference: p may be 1 to all digits.
-        of_target = slope * ((smoothing - share).unsqueeze(-1) - lead.sigmoid())
+        of_target = slope * ((smoothing - share).unsqueeze(-1) - wrong)
         return of_vectors.mul_(factor), of_directions, None, of_target, *(None,) * ctx.others
 
 
@@ -114,23 +111,27 @@ def _products(vectors: Tensor, centers: tuple[Tensor, ...]) -> tuple[Tensor, Ten
 
 
 def _entropies(
-    logits: Tensor, index: Tensor, target: Tensor, ease: Tensor | None, rule: HardRule | None
+    logits: Tensor, index: Tensor, target: Tensor, ease: Tensor, rule: HardRule | None
 ) -> tuple[Tensor, ...]:
-    """Losses, largest other logits and numbers of hard ones, of rows of the table, (R, 1) each.
+    """Losses, largest other logits, numbers of hard ones, 1 - p and Σ e^(l - reference), (R, 1) each.
 
-    And of the sum of e^l the log of the others' part over the own one, and the sum itself, over
-    e^(the largest logit). The table is left with the derivatives of the losses by the other logits,
-    times that sum; the own class's entry is 0.
+    The table is left with the derivatives of the losses by the other logits, times that sum; the
+    own class's entry is 0.
+
+    Where the own logit is the largest, p may be 1 to all digits: 1 - p is added up from the others,
+    and the loss made of it. The functions used here give the same bits wherever in a tensor a
+    number stands, torch's sigmoid and softplus do not: a model alone is to be a model in a stack.
 
     Parameters
     ----------
     logits : Tensor (R, C)
     index, target : Tensor (R, 1)
-    ease : Tensor (R, 1) or None
-        Smoothing; None: 0 for all.
+    ease : Tensor (R, 1)
+        Label smoothing.
     rule : HardRule or None
         Its tensors are (R, 1).
     """
+    classes = logits.shape[-1]
     logits.scatter_(-1, index, EXCLUDED)
     largest = highest = logits.amax(dim=-1, keepdim=True)
     hard, slope = torch.zeros_like(target), None
@@ -139,21 +140,17 @@ def _entropies(
         hard = mask.sum(dim=-1, keepdim=True)
         slope = rule.change(logits, mask, *rule.numbers)
         highest = logits.amax(dim=-1, keepdim=True)
-    sum_of_others = None
-    if ease is not None:
-        sum_of_others = logits.scatter_(-1, index, 0.0).sum(dim=-1, keepdim=True)
-        logits.scatter_(-1, index, EXCLUDED)
+    mean = (logits.scatter_(-1, index, 0.0).sum(dim=-1, keepdim=True) + target) / classes
     reference = torch.maximum(target, highest)
+    logits.scatter_(-1, index, EXCLUDED)
     others = logits.sub_(reference).exp_().sum(dim=-1, keepdim=True)
-    lead = others.log() + (reference - target)
-    losses, total = softplus(lead), others + (target - reference).exp()
-    if ease is not None and sum_of_others is not None:
-        classes = logits.shape[-1]
-        losses = losses + ease * (target - (sum_of_others + target) / classes)
-        logits.sub_(ease * total / classes).scatter_(-1, index, 0.0)
+    behind = reference - target
+    total = others + (-behind).exp()
+    losses = torch.log1p(others + torch.expm1(-behind)) + behind + ease * (target - mean)
+    logits.sub_(ease * total / classes).scatter_(-1, index, 0.0)
     if slope is not None:
         logits.mul_(slope)
-    return losses, largest, hard, lead, total
+    return losses, largest, hard, others / total, total
 
 
 def cross_entropy_in_table(

@@ -94,19 +94,15 @@ class _CrossEntropy(StackedFunction):
         models, batch, classes = logits.shape
         tables, indices = logits.flatten(0, 1), labels.flatten().unsqueeze(-1)
         eased = smoothing.repeat_interleave(batch).unsqueeze(-1)
-        smooth = smoothing.is_cuda or bool(smoothing.any())  # on a GPU a look costs a halt
         losses = []
         for rows in row_blocks(tables):
             table, index, ease = tables[rows], indices[rows], eased[rows]
-            own = table.gather(-1, index)
-            mean = table.mean(dim=-1, keepdim=True) if smooth else own
+            own, mean = table.gather(-1, index), table.mean(dim=-1, keepdim=True)
             largest, odds, total = _exponentials(table, -1)
             loss = total.log() + (1 - ease) * (largest - own) + ease * (largest - mean)
             losses.append(loss.squeeze(-1))
             # p_j - e/C - (1 - e)·[j = y]
-            odds.div_(total)
-            if smooth:
-                odds.sub_(ease / classes)
+            odds.div_(total).sub_(ease / classes)
             odds.scatter_add_(-1, index, ease - 1)
         # An input may not be an output of an autograd function; a view of it may.
         return torch.cat(losses).view(models, batch), tables.view_as(logits)

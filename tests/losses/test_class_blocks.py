@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from losses import class_walk, heads, large_tables
+from losses import class_table, class_walk, heads, large_tables
 from losses.base import Loss
 from losses.build import build
 from losses.class_blocks import Found, cross_entropy_in_blocks, own_rows
@@ -180,6 +180,24 @@ def test_one_table_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     with Sizes(1000 * 64) as sizes_seen:
         loss(x, labels).backward()
     assert len(sizes_seen.found) == 1
+
+
+def test_rows_have_the_same_bits_wherever_they_stand() -> None:
+    """In float32; neither rows nor classes fill the vectors of a processor."""
+    generator = torch.Generator().manual_seed(0)
+    logits, target = (9 * torch.randn(39, count, generator=generator) for count in (11, 1))
+    index = torch.randint(11, (39, 1), generator=generator)
+    ease = torch.tensor([0.0, 0.1, 0.0]).repeat_interleave(13).unsqueeze(-1)
+
+    def found(rows: slice) -> list[Tensor]:
+        table = logits[rows].clone()
+        inputs = (each[rows].clone() for each in (index, target, ease))
+        return [*class_table._entropies(table, *inputs, None), table]
+
+    together = found(slice(None))
+    for some in (slice(0, 13), slice(13, 26), slice(26, 39)):
+        for got, expected in zip(found(some), together, strict=True):
+            assert torch.equal(got, expected[some])
 
 
 def test_tables_take_over_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
