@@ -140,12 +140,14 @@ class CosineHead(MarginHead):
 
     logit_j = r·cosθ_j for the other classes, r·target(cosθ_y) for the own one; r is the scale s, or
     what `radius` says. A subclass gives ``target``: the unscaled target logit as a function of the
-    target cosine. Three more hooks serve what a formula in one cosine cannot say: `sample_shift`
-    (a margin for each sample), `hard_rule` (other classes' logits changed), and `class_logits` with
-    `own_cosine` (several vectors a class).
+    target cosine. Two more hooks serve what a formula in one cosine cannot say: `sample_shift` (a
+    margin for each sample) and `hard_rule` (other classes' logits changed).
 
-    Above `LARGEST_TABLE` logits they are computed in blocks of classes, with the same result, and
-    no table (B, C) is held (`losses.class_blocks`).
+    With a weight of several vectors a class (C, K, D) the nearest of them counts in training; such
+    a subclass says the same in `class_logits`, for evaluation, and in `own_cosine`.
+
+    The logits of a batch are held in one table (`losses.class_table`). Above `LARGEST_TABLE` they
+    are computed in blocks of classes, with the same result and no table (`losses.class_blocks`).
 
     Attributes
     ----------
