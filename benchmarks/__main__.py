@@ -64,12 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def plan(options: argparse.Namespace) -> None:
     """Validate a study file and write its plan."""
-    overrides: dict[str, Any] = json.loads(options.overrides)
-    study = load(options.config, overrides)
+    study = load(options.config, _overrides(options.overrides))
     out = options.out or study.folder / "plan.json"
-    text = study.to_json()
-    if not out.exists() or json.loads(out.read_text()) != text:
-        write_json(out, text)
+    content = study.to_json()
+    if not _holds(out, content):  # an equal plan keeps its date, by which Snakemake goes
+        write_json(out, content)
     lines = list(dict.fromkeys(item["warning"] for item in study.warnings))
     for line in lines[:SHOWN_WARNINGS]:
         log.warning("warning: %s", line)
@@ -82,6 +81,24 @@ def plan(options: argparse.Namespace) -> None:
         len(study.stacks),
         study.device,
     )
+
+
+def _overrides(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--overrides: not JSON ({error}): {text}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"--overrides: must be an object of keys and values, not {text}")
+    return found
+
+
+def _holds(path: Path, content: Any) -> bool:
+    """Whether this is what a JSON file holds; one that is missing or damaged does not."""
+    try:
+        return bool(json.loads(path.read_text()) == content)
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def data(options: argparse.Namespace) -> None:

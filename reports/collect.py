@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -169,11 +170,10 @@ class Study:
     def history(self, experiment: str) -> list[dict[str, Any]]:
         """The epochs of a run; empty where the run has none."""
         path = self.runs / experiment / "history.jsonl"
-        return (
-            [json.loads(line) for line in path.read_text().splitlines() if line]
-            if path.exists()
-            else []
-        )
+        if not path.exists():
+            return []
+        with _explained(path):
+            return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
 def collect(plan_path: Path, runs: Path) -> Study:
@@ -336,15 +336,22 @@ def _evaluation(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
+    with _explained(path):
         content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise a ReportError where the file of that name cannot be read, or is no JSON."""
+    try:
+        yield
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ReportError(
             f"{path}: not JSON ({error}); delete it and run the study again"
         ) from error
-    return content
 
 
 def _typed(frame: pd.DataFrame, settings: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:

@@ -108,6 +108,17 @@ def test_bad_plan_is_explained(tmp_path: Path, content: str | None, words: str) 
     assert str(plan) in str(caught.value)
 
 
+@pytest.mark.parametrize("damaged", [b"{", b"\xff\xfe"])
+def test_a_damaged_history_is_explained(tmp_path: Path, damaged: bytes) -> None:
+    tree = write_tree(tmp_path, grid={"softmax": {}}, seeds=1)
+    path = tree.run("softmax", 0) / "history.jsonl"
+    study = collect(tree.plan, tree.runs)
+    assert study.history(path.parent.name)
+    path.write_bytes(damaged)
+    with pytest.raises(ReportError, match=r"history\.jsonl: not JSON"):
+        study.history(path.parent.name)
+
+
 def test_unknown_status_is_an_error(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, grid={"softmax": {}}, seeds=1)
     write_json(tree.run("softmax", 0) / "result.json", {"status": "great"})
