@@ -296,15 +296,14 @@ def where(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> Study:
+    remedy = "python -m benchmarks plan --config config/<study>.yaml"
     try:
         return Study.from_json(json.loads(options.plan.read_text()))
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"{options.plan}: not found; write it with: python -m benchmarks plan --config config/<study>.yaml"
-        ) from error
+        raise ConfigError(f"{options.plan}: not found; write it with: {remedy}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{options.plan}: not a plan of this version ({error}); write it anew with: python -m benchmarks plan"
+            f"{options.plan}: damaged, or of another version ({error}); write it anew with: {remedy}"
         ) from error
 
 
